@@ -1,0 +1,35 @@
+# Two commands on a fresh machine: `make demo` and `make test`. Both set up what they need first.
+PYTHON ?= python3.11
+VENV   ?= .venv
+BIN     = $(VENV)/bin
+
+.PHONY: help demo test check dev clean
+help:  ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+demo: $(VENV)/.ready  ## write a market, settle two cycles through Dagster, print what settled and what waits
+	@$(BIN)/trine demo
+
+test: $(VENV)/.ready  ## the whole test suite
+	$(BIN)/python -m pytest -n 2 -q
+
+check: $(VENV)/.ready  ## lint, types, import floors
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+dev: $(VENV)/.ready  ## Dagster's pages on http://127.0.0.1:3000
+	DAGSTER_HOME=$(CURDIR)/dagster_home $(BIN)/dg dev -w workspace.yaml --host 127.0.0.1
+
+lock:  ## write requirements.lock anew from pyproject.toml (needs uv)
+	uv pip compile --python-version 3.11 --group dev pyproject.toml --generate-hashes --no-header --no-annotate --no-emit-index-url -o requirements.lock
+
+clean:  ## forget the environment and everything that cycles have written here
+	rm -rf $(VENV) var dagster_home/storage dagster_home/history dagster_home/schedules dagster_home/logs
+
+$(VENV)/.ready: requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@

@@ -1,0 +1,64 @@
+"""A cycle, the rules it is settled by, and its name.
+
+A cycle is named by its calendar and the start of its window, in the calendar's zone: 'C4H-20261120-0800'. The
+window's end is the cut. (A name that looks like a date would be read as one by tools further on.)
+"""
+
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any
+
+from schemas.errors import RefusedInput
+
+
+@dataclass(frozen=True, slots=True)
+class Calendar:
+    """When cycles are cut: a cron in a time zone (DOMAIN 5)."""
+
+    name: str
+    cron: str
+    timezone: str
+    start: str
+
+    @property
+    def fmt(self) -> str:
+        """How Dagster's partition keys are written."""
+        return f"{self.name}-%Y%m%d-%H%M"
+
+
+CALENDARS = {
+    "C4H": Calendar("C4H", "0 */4 * * *", "UTC", "C4H-20260101-0000"),
+    "NY17": Calendar("NY17", "0 17 * * *", "America/New_York", "NY17-20260101-1700"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Cycle:
+    """A window of trading that settles as one."""
+
+    cycle_id: str
+    opens_at: datetime
+    cut_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The rules of a cycle that a user may set, in [policy] of cycle.toml. They are part of its inputs digest."""
+
+    reference_instrument: str = "USD"
+    stale_statement_hours: int = 24
+    waiting_cycles_max: int = 360
+    unmatched_cycles_max: int = 120
+
+    @classmethod
+    def of(cls, given: dict[str, Any]) -> "Policy":
+        """Return the policy with `given` over the defaults. RefusedInput for what is unknown or of another type."""
+        known = {field.name: field.type for field in fields(cls)}
+        for name, value in given.items():
+            wanted = type(getattr(cls(), name)) if name in known else None
+            if wanted is None or type(value) is not wanted or (wanted is int and value < 0):
+                raise RefusedInput(
+                    f"cycle.toml, [policy]: '{name}' is unknown or not of the right type. Known: {', '.join(known)}. "
+                    "Nothing was written."
+                )
+        return cls(**given)

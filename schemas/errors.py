@@ -1,0 +1,46 @@
+"""Every error that Trine raises on purpose, and the exit code that the command line gives it.
+
+    TrineError
+    |- RefusedInput             2  the input cannot be trusted or is incomplete; nothing was written
+    |- BlockedByQuality         4  a quality rule of severity BLOCK failed; nothing was settled
+    |- CommittedCycleChanged    5  the cycle is committed and its inputs are no longer the same
+    |- CycleOutOfOrder          5  a later cycle is already committed
+    |- BrokenInvariant          1  we are wrong: a promise of our own code does not hold
+
+What is wrong with one row or one file is not an error: it is a value (`schemas.reasons`), and the rest goes on.
+A message says what was found, what was expected and what to do. It never shows a row or an amount.
+"""
+
+
+class TrineError(Exception):
+    """Raised on purpose. `exit_code` is what the command line returns for it."""
+
+    exit_code = 1
+
+
+class RefusedInput(TrineError):
+    """The input cannot be trusted. Raised before anything is written."""
+
+    exit_code = 2
+
+
+class BlockedByQuality(TrineError):
+    """The quality verdict of a batch forbids that it settles."""
+
+    exit_code = 4
+
+
+class CommittedCycleChanged(TrineError):
+    """A committed cycle was run again with other inputs. What is final is never edited."""
+
+    exit_code = 5
+
+
+class CycleOutOfOrder(TrineError):
+    """A cycle was run after a later one had been committed."""
+
+    exit_code = 5
+
+
+class BrokenInvariant(TrineError):
+    """Trine itself is wrong. Not an `assert`, which disappears under `python -O`."""

@@ -1,0 +1,68 @@
+"""Who owes what to whom: trades on which both sides agree, and the atomic chains made of them."""
+
+import pandera.polars as pa
+import polars as pl
+
+from schemas.contract import Contract, Instant
+
+
+class Trade(Contract):
+    """One row per trade on which both sides agree and whose prime brokers accepted it. Its id is the chain's."""
+
+    chain_id: str = pa.Field(unique=True, description="The match id of its two fills.")
+    venue: str
+    buyer: str
+    seller: str
+    buyer_broker: str = pa.Field(nullable=True)
+    seller_broker: str = pa.Field(nullable=True)
+    base: str
+    quote: str
+    base_atoms: pl.Int128 = pa.Field(gt=0)
+    quote_atoms: pl.Int128 = pa.Field(gt=0)
+    value_atoms: pl.Int128 = pa.Field(ge=0, description="The quote amount in the reference instrument, rounded down.")
+    traded_at: Instant
+    value_on: pl.Date
+    age: pl.UInt32
+    buy_fill_id: str
+    sell_fill_id: str
+    compensates: str = pa.Field(nullable=True, description="The settled chain that this one reverses, after a bust.")
+    hold: str = pa.Field(nullable=True, description="schemas.reasons.HoldReason: it cannot settle in this cycle.")
+
+
+class Outcome(Contract):
+    """One row per accepted or carried fill: what became of it in this cycle (I6: none is missing, none twice)."""
+
+    fill_id: str = pa.Field(unique=True)
+    chain_id: str
+    state: str = pa.Field(description="schemas.reasons.FillState.")
+    reason: str = pa.Field(nullable=True, description="HoldReason or Rejection.")
+    age: pl.UInt32
+
+
+class Obligation(Contract):
+    """One row per hop and leg of a chain. The quantity is positive; payer and receiver give direction.
+
+    All obligations of a chain settle or none: seller -> seller's broker -> buyer's broker -> buyer carries the
+    base forward and the quote backward (DOMAIN 3.2): 6 with two brokers, 4 with one, 2 without.
+    """
+
+    obligation_id: str = pa.Field(unique=True, description="Chain, hop and leg: 'SPTX:2026-11-20:M1/2/quote'.")
+    chain_id: str
+    venue: str
+    payer: str
+    receiver: str
+    instrument: str
+    quantity_atoms: pl.Int128 = pa.Field(gt=0)
+    value_on: pl.Date
+
+
+class Decision(Contract):
+    """One row per chain: settles now, or waits and why."""
+
+    chain_id: str = pa.Field(unique=True)
+    settles: bool
+    reason: str = pa.Field(nullable=True, description="HoldReason. Null when it settles.")
+    short_participant: str = pa.Field(nullable=True, description="Who is short, for LACK and MONY.")
+    short_instrument: str = pa.Field(nullable=True)
+    value_atoms: pl.Int128 = pa.Field(ge=0)
+    age: pl.UInt32

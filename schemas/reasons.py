@@ -1,0 +1,103 @@
+"""Why a row is kept out, why a chain waits, what became of a fill: one list of codes each.
+
+`HoldReason` is in order of precedence: a chain that waits shows the first that applies. Four-letter codes are
+those of ISO 20022 (SettlementStatusReason and its kin); codes with an X are ours, where ISO has none.
+"""
+
+from enum import StrEnum
+
+
+class Flaw(StrEnum):
+    """Why bytes, a row or a file were quarantined. The comment says what to do about it."""
+
+    # A whole file
+    FILE_UNREADABLE = "FILE_UNREADABLE"  # Not of the form its venue or format promises.
+    FILE_EMPTY = "FILE_EMPTY"  # No bytes at all.
+    FILE_TOO_LARGE = "FILE_TOO_LARGE"  # Beyond schemas.limits: split it.
+    FILE_NOT_UTF8 = "FILE_NOT_UTF8"  # UTF-16 or damage.
+    FILE_HAS_NUL = "FILE_HAS_NUL"
+    FILE_CR_LINE_ENDS = "FILE_CR_LINE_ENDS"  # Old Mac line ends would read as one line.
+    FILE_BAD_HEADER = "FILE_BAD_HEADER"  # A column is missing, unknown or named twice.
+    FILE_COUNT_MISMATCH = "FILE_COUNT_MISMATCH"  # The parser saw another number of records than the bytes hold.
+    FILE_UNKNOWN_VENUE = "FILE_UNKNOWN_VENUE"  # No entry in reference/venues.toml.
+    FILE_UNKNOWN_ACCOUNT = "FILE_UNKNOWN_ACCOUNT"  # The account that the file is named for is not registered.
+    # The form of a row
+    EMPTY_RECORD = "EMPTY_RECORD"
+    RECORD_CUT = "RECORD_CUT"  # The file's last record has no end: an amount may have lost digits.
+    RECORD_TOO_LONG = "RECORD_TOO_LONG"
+    COLUMN_COUNT = "COLUMN_COUNT"
+    MALFORMED = "MALFORMED"
+    DUPLICATE_FIELD = "DUPLICATE_FIELD"  # A FIX tag or JSON key that must stand once stands twice.
+    BAD_CHECKSUM = "BAD_CHECKSUM"
+    BAD_BODY_LENGTH = "BAD_BODY_LENGTH"
+    UNEXPECTED_MESSAGE = "UNEXPECTED_MESSAGE"  # A message or execution type that is no trade report.
+    MISSING_FIELD = "MISSING_FIELD"
+    # Its values
+    BAD_IDENTIFIER = "BAD_IDENTIFIER"
+    BAD_LEI = "BAD_LEI"
+    BAD_DTI = "BAD_DTI"
+    BAD_CODE = "BAD_CODE"  # A value outside the list of allowed ones.
+    BAD_TIME = "BAD_TIME"
+    BAD_NUMBER = "BAD_NUMBER"
+    EXCESS_DECIMALS = "EXCESS_DECIMALS"  # More digits than the instrument has; never rounded.
+    AMOUNT_TOO_LARGE = "AMOUNT_TOO_LARGE"
+    NOT_POSITIVE = "NOT_POSITIVE"
+    NEGATIVE_BALANCE = "NEGATIVE_BALANCE"
+    # Its meaning
+    WRONG_VENUE = "WRONG_VENUE"  # The row names another venue than its folder.
+    UNKNOWN_SYMBOL = "UNKNOWN_SYMBOL"
+    UNKNOWN_INSTRUMENT = "UNKNOWN_INSTRUMENT"
+    INACTIVE_INSTRUMENT = "INACTIVE_INSTRUMENT"
+    UNKNOWN_PARTY = "UNKNOWN_PARTY"
+    WRONG_ROLE = "WRONG_ROLE"  # A venue where a client is due, a client where a prime broker is due.
+    UNKNOWN_ACCOUNT = "UNKNOWN_ACCOUNT"
+    UNKNOWN_LINE = "UNKNOWN_LINE"
+    SAME_INSTRUMENT = "SAME_INSTRUMENT"  # Base and quote are one.
+    SELF_TRADE = "SELF_TRADE"  # Buyer and seller are one account.
+    TOO_OLD = "TOO_OLD"
+    IN_THE_FUTURE = "IN_THE_FUTURE"
+    QUOTE_MISMATCH = "QUOTE_MISMATCH"  # The venue's quote amount is not price x quantity within one increment.
+    CONFLICTING_COPIES = "CONFLICTING_COPIES"  # One key, two contents: neither can be believed.
+    OMNIBUS_ACCOUNT = "OMNIBUS_ACCOUNT"
+    TITLE_NOT_CLIENT = "TITLE_NOT_CLIENT"  # The account's title is not its client: assets are never a venue's.
+    WRONG_CUSTODIAN = "WRONG_CUSTODIAN"
+    BALANCE_IDENTITY = "BALANCE_IDENTITY"  # total is not the sum of its parts, or opening + moves is not closing.
+    STALE_STATEMENT = "STALE_STATEMENT"
+
+
+class HoldReason(StrEnum):
+    """Why a chain or a fill waits, in order of precedence: it shows the first that applies."""
+
+    UNKNOWN_REFERENCE = "XREF"  # A bust or correction of a fill that has not been seen.
+    UNMATCHED = "XUNM"  # The two sides do not (yet) agree.
+    SETTLEMENT_DATE = "FUTU"  # Its value date or trade time lies after the cut.
+    SUSPENDED = "PRSY"  # A participant or instrument of the chain is suspended.
+    NO_ACCOUNT = "BLOC"  # A party has no settlement account for an instrument of the chain.
+    LIMIT_NOP = "XLIM_NOP"
+    LIMIT_DSL = "XLIM_DSL"
+    NO_SECURITIES = "LACK"  # The seller's instruments are insufficient.
+    NO_MONEY = "MONY"  # The buyer's money is insufficient.
+    NEXT_CYCLE = "CYCL"  # It could settle alone; the best set found leaves it out this time.
+
+
+class Rejection(StrEnum):
+    """Why a prime broker's give-up did not stand. The trade stays between its clients, outside Trine."""
+
+    UNKNOWN_BROKER = "NO_DESIGNATION"
+    NO_CREDIT_LINE = "NO_CREDIT_LINE"
+    FILL_LIMIT = "FILL_LIMIT"
+    LIMIT_NOP = "NOP"
+    LIMIT_DSL = "DSL"
+
+
+class FillState(StrEnum):
+    """What became of an accepted fill report at the end of a cycle (DOMAIN 3.3)."""
+
+    SETTLED = "SETTLED"
+    WAITING = "WAITING"
+    UNMATCHED = "UNMATCHED"
+    GIVEUP_REJECTED = "GIVEUP_REJECTED"
+    CORRECTED = "CORRECTED"  # Replaced by a later report.
+    BUSTED = "BUSTED"
+    APPLIED = "APPLIED"  # A bust that did its work.
+    EXPIRED = "EXPIRED"
