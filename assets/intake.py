@@ -7,7 +7,7 @@ duplicates can be counted, and any figure can be followed back to its bytes. Wha
 import csv
 import hashlib
 import mmap
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 
 from schemas import limits
+from schemas.contract import Contract
 from schemas.errors import BrokenInvariant
 from schemas.fill import FileCount, Quarantined
 from schemas.reasons import Flaw
@@ -22,9 +23,16 @@ from schemas.reasons import Flaw
 BOM = b"\xef\xbb\xbf"
 WIDE_BOMS = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
 SPAN = {"record": pl.UInt32, "offset": pl.UInt64, "length": pl.UInt32, "flaw": pl.String}
+# Outside these years nanoseconds in 64 bits wrap, and Polars says nothing: 9999 would become 1816.
+INSTANT_PATTERN = (
+    r"^(19[7-9][0-9]|2[01][0-9]{2}|22[0-5][0-9]|226[01])-[0-9]{2}-[0-9]{2}"
+    r"T[0-9]{2}:[0-9]{2}:[0-5][0-9](\.[0-9]{1,9})?Z$"
+)
+
+Rule = tuple[pl.Expr, Flaw, str]
 
 
-class FileRefused(Exception):  # noqa: N818
+class FileRefused(Exception):
     """A file is quarantined whole. Caught by its stage: the other files of the cycle go on."""
 
     def __init__(self, flaw: Flaw, detail: str) -> None:
@@ -47,7 +55,9 @@ class SourceFile:
         """Return the file with its digest."""
         with path.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        return cls(stage, path.relative_to(root).as_posix(), path, digest, path.stat().st_size)
+        # A name may hold bytes that are no UTF-8, which no frame can carry.
+        name = path.relative_to(root).as_posix().encode(errors="backslashreplace").decode()
+        return cls(stage, name, path, digest, path.stat().st_size)
 
     def bytes(self, offset: int = 0, length: int | None = None) -> bytes:
         """Return the bytes of a span, or of the whole file."""
@@ -113,6 +123,8 @@ def cut_lines(file: SourceFile, *, header: bool) -> list[Slice]:
 
 
 def _header(line: bytes) -> tuple[str, ...]:
+    if not line.endswith(b"\n"):
+        raise FileRefused(Flaw.FILE_BAD_HEADER, "the first line has no end: the file was cut short")
     try:
         names = tuple(next(csv.reader([line.decode().rstrip("\r\n")], strict=True), []))
     except (UnicodeDecodeError, csv.Error):
@@ -178,12 +190,7 @@ def read_delimited(piece: Slice, required: Sequence[str], optional: Sequence[str
     A record is one line: a quoted cell may hold a comma, not a line end. Raises FileRefused when a required column is
     missing or an unknown one is there, because a misspelt column would silently be none.
     """
-    missing, unknown = set(required) - set(piece.header), set(piece.header) - set(required) - set(optional)
-    if missing or unknown:
-        detail = "; ".join(
-            f"{what}: {', '.join(sorted(names))}" for what, names in (("missing", missing), ("unknown", unknown)) if names
-        )
-        raise FileRefused(Flaw.FILE_BAD_HEADER, detail[:200])
+    _require_columns(piece.header, required, optional)
     text, spans = lines(piece)
     width = len(piece.header)
     cells: list[list[str] | None] = []
@@ -208,6 +215,17 @@ def read_delimited(piece: Slice, required: Sequence[str], optional: Sequence[str
     return frame
 
 
+def _require_columns(header: Sequence[str], required: Sequence[str], optional: Sequence[str]) -> None:
+    lacking, unknown = set(required) - set(header), set(header) - set(required) - set(optional)
+    if lacking or unknown:
+        detail = "; ".join(
+            f"{what}: {', '.join(sorted(names))}"
+            for what, names in (("missing", lacking), ("unknown", unknown))
+            if names
+        )
+        raise FileRefused(Flaw.FILE_BAD_HEADER, detail[:200])
+
+
 def _quoted(line: str) -> list[str] | None:
     try:
         return next(csv.reader([line], strict=True))
@@ -219,11 +237,37 @@ def read_table(file: SourceFile, required: Sequence[str], optional: Sequence[str
     """Return all records of a CSV file as text, as `read_delimited` does for a slice."""
     pieces = cut_lines(file, header=True)
     if not pieces:
+        _require_columns(_header(file.bytes().removeprefix(BOM)), required, optional)
         return pl.DataFrame(schema={**SPAN, **dict.fromkeys((*required, *optional), pl.String)})
     return pl.concat([read_delimited(piece, required, optional) for piece in pieces])
 
 
-def first_flaw(frame: pl.DataFrame, rules: Iterable[tuple[pl.Expr, Flaw, str]]) -> pl.DataFrame:
+def instant(column: str) -> pl.Expr:
+    """Return the RFC 3339 text of a column as Instant (UTC, ns); null where it is none or lies outside 1970 to 2261."""
+    whole = pl.when(pl.col(column).str.contains(INSTANT_PATTERN)).then(pl.col(column))
+    return whole.str.to_datetime("%Y-%m-%dT%H:%M:%S%.fZ", time_unit="ns", time_zone="UTC", strict=False)
+
+
+def missing(*columns: str) -> list[Rule]:
+    """Rules: each of these columns has a value."""
+    return [(pl.col(name).is_null(), Flaw.MISSING_FIELD, f"{name}: expected a value") for name in columns]
+
+
+def not_identifiers(*columns: str) -> list[Rule]:
+    """Rules: what stands in these columns has the form of an identifier."""
+    expected = "expected an identifier (ASCII, up to 64)"
+    return [
+        (~pl.col(name).str.contains(limits.IDENTIFIER_PATTERN), Flaw.BAD_IDENTIFIER, f"{name}: {expected}")
+        for name in columns
+    ]
+
+
+def not_among(column: str, values: Sequence[str]) -> Rule:
+    """Rule: what stands in this column is one of `values`."""
+    return ~pl.col(column).is_in(list(values)), Flaw.BAD_CODE, f"{column}: expected one of {', '.join(values)}"
+
+
+def first_flaw(frame: pl.DataFrame, rules: Iterable[Rule]) -> pl.DataFrame:
     """Return `frame` with `flaw` and `detail` set by the first rule that is true of a row that has no flaw yet.
 
     A rule is (true when wrong, reason, what was expected). Null counts as not wrong.
@@ -241,15 +285,19 @@ def first_flaw(frame: pl.DataFrame, rules: Iterable[tuple[pl.Expr, Flaw, str]]) 
 
 
 def quarantine_rows(file: SourceFile, rows: pl.DataFrame) -> pl.DataFrame:
-    """Return the flawed rows of a file (record, offset, length, flaw, detail) as Quarantined, with their bytes."""
+    """Return the flawed rows of a file (record, offset, length, flaw, detail) as Quarantined, with their bytes.
+
+    A row of a form that has no bytes of its own (Parquet) brings them in an optional column `raw`.
+    """
     bad = rows.filter(pl.col("flaw").is_not_null())
     if bad.is_empty():
         return Quarantined.empty()
+    raw = bad["raw"].to_list() if "raw" in bad.columns else [None] * bad.height
     with file.path.open("rb") as stream:
-        raw = []
-        for offset, length in bad.select("offset", "length").rows():
-            stream.seek(offset)
-            raw.append(stream.read(min(length, limits.RECORD_BYTES_MAX)))
+        for index, (offset, length) in enumerate(bad.select("offset", "length").rows()):
+            if raw[index] is None:
+                stream.seek(offset)
+                raw[index] = stream.read(min(length, limits.RECORD_BYTES_MAX))
     return bad.select(
         pl.lit(file.stage).alias("stage"),
         pl.lit(file.name).alias("file"),
@@ -310,3 +358,25 @@ def take_table(
         duplicates=good.height - accepted.height,
     )
     return accepted, quarantined, count
+
+
+def enter_table(
+    file: SourceFile | None,
+    contract: type[Contract],
+    columns: tuple[Sequence[str], Sequence[str]],
+    key: Sequence[str],
+    judge: Callable[[pl.DataFrame], pl.DataFrame],
+) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Return (accepted, Quarantined, FileCount) of a CSV file whose accepted rows are those of `contract`.
+
+    `columns` are the required and the optional ones; `judge` turns their text into the columns of the contract and
+    sets `flaw` and `detail`. A file that is None is not there: three frames without rows.
+    """
+    if file is None:
+        return contract.empty(), Quarantined.empty(), FileCount.empty()
+    try:
+        rows = judge(read_table(file, *columns)).select(*SPAN, "detail", *contract.names())
+    except FileRefused as refused:
+        return contract.empty(), *quarantine_file(file, refused)
+    accepted, quarantined, count = take_table(file, rows, key)
+    return contract.hold(accepted.select(contract.names()).sort(list(key))), quarantined, count

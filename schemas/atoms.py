@@ -129,12 +129,13 @@ def mul_div(a: pl.Series, b: pl.Series, divisor: pl.Series, rounding: Rounding) 
         frame = frame.with_columns(q=pl.col("p") // pl.col("d"))
         frame = frame.with_columns(r=pl.col("p") - pl.col("q") * pl.col("d"))
         # The remainder of a floor division is never negative, so each rounding only ever adds one.
-        twice = pl.col("r") + pl.col("r")
+        # r against d - r and not 2r against d: twice a remainder may leave 128 bits.
+        rest = pl.col("d") - pl.col("r")
         odd = pl.col("q") - (pl.col("q") // pl.lit(2, dtype=pl.Int128)) * pl.lit(2, dtype=pl.Int128)
         up = {
             "floor": pl.lit(False),
             "ceil": pl.col("r") > 0,
-            "half_even": (twice > pl.col("d")) | ((twice == pl.col("d")) & (odd != 0)),
+            "half_even": (pl.col("r") > rest) | ((pl.col("r") == rest) & (odd != 0)),
         }[rounding]
         return frame.select((pl.col("q") + up.cast(pl.Int128)).alias(a.name)).to_series()
     values = [

@@ -33,8 +33,11 @@ class Available(Contract):
     account: str
     custodian: str
     book_atoms: pl.Int128 = pa.Field(nullable=True, description="Closing of the last cycle. Null: no book yet.")
-    statement_atoms: pl.Int128 = pa.Field(nullable=True, description="Available by statement. Null: none came.")
+    statement_atoms: pl.Int128 = pa.Field(nullable=True, description="Available by COMPLETE statement. Null: none came.")
     available_atoms: pl.Int128 = pa.Field(
-        description="The lower of book and statement where both are known; at least what both can stand for."
+        ge=0, description="The statement's where one came; else the book, with a DELTA added, and at least 0."
     )
-    break_atoms: pl.Int128 = pa.Field(description="Statement - book, where both are known: 0 or an open break.")
+    total_atoms: pl.Int128 = pa.Field(description="All that the account holds, encumbered or not, by the same source.")
+    break_atoms: pl.Int128 = pa.Field(
+        description="Statement's total - book, where both are known: 0 or an open break, for a person to explain."
+    )

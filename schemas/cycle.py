@@ -4,7 +4,8 @@ A cycle is named by its calendar and the start of its window, in the calendar's 
 window's end is the cut. (A name that looks like a date would be read as one by tools further on.)
 """
 
-from dataclasses import dataclass, fields
+import json
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import Any
 
@@ -62,3 +63,12 @@ class Policy:
                     "Nothing was written."
                 )
         return cls(**given)
+
+    def as_json(self) -> str:
+        """Return the policy as canonical JSON."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Policy":
+        """Return the policy that `as_json` wrote."""
+        return cls(**json.loads(text))

@@ -27,8 +27,8 @@ class Price(Contract):
     """What one whole unit of an instrument is worth, in the policy's reference instrument."""
 
     instrument: str = pa.Field(unique=True)
-    price_units: pl.Int128 = pa.Field(gt=0, description="The price without its point: 105433.60 is 10543360 ...")
-    price_scale: pl.Int128 = pa.Field(gt=0, description="... over 100.")
+    price_units: pl.Int128 = pa.Field(gt=0, description="The price without its point: 105433.60 is 1054336 ...")
+    price_scale: pl.Int128 = pa.Field(gt=0, description="... over 10. No trailing zeros.")
 
 
 def dti_is_valid(code: str) -> bool:

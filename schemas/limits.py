@@ -5,10 +5,15 @@ from schemas.atoms import BITS_SAFE
 ATOMS_DIGITS_MAX = 38  # What Decimal(38, 0) carries on disk and between tools.
 FILL_ATOMS_MAX = 10**34  # 1.2e33 is all NEAR there is, at 24 decimals.
 FILLS_PER_CYCLE_MAX = 10**8
+BALANCE_ATOMS_MAX = 10**37
 
 # A trade of two fills makes six obligations, each seen from two sides, and no sum in a cycle can leave 128 bits.
 # Polars wraps there without a word, so `schemas.atoms` proves it again on the real numbers.
 assert (6 * FILLS_PER_CYCLE_MAX).bit_length() + 96 <= BITS_SAFE
+
+# A statement's total and its five parts, or one balance and the largest book, add up within 128 bits.
+assert 6 * BALANCE_ATOMS_MAX < 2**127
+assert BALANCE_ATOMS_MAX + 10**ATOMS_DIGITS_MAX < 2**127
 
 DECIMALS_MAX = 30  # Digits after the point, in any file.
 FILE_BYTES_MAX = 2 * 2**30
@@ -22,6 +27,6 @@ FILL_AHEAD_HOURS_MAX = 24  # A trade time further after the cut than this is a w
 UNMATCHED_CYCLES_MAX = 120  # 20 days of four-hour cycles (R4).
 WAITING_CYCLES_MAX = 360  # 60 days (R4).
 
-SOLVER_NODES_MAX = 20_000  # Nodes, not seconds: the same inputs give the same set on any machine.
+SOLVER_NODES_MAX = 200  # Nodes, not seconds: the same inputs give the same set on any machine.
 SOLVER_CHAINS_MAX = 20_000  # Beyond this an exact MIP finds nothing usable; removal and refill decides.
 SOLVER_ROUNDS_MAX = 25

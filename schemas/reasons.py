@@ -63,6 +63,7 @@ class Flaw(StrEnum):
     WRONG_CUSTODIAN = "WRONG_CUSTODIAN"
     BALANCE_IDENTITY = "BALANCE_IDENTITY"  # total is not the sum of its parts, or opening + moves is not closing.
     STALE_STATEMENT = "STALE_STATEMENT"
+    PROVISIONAL = "PROVISIONAL"  # The custodian may still take it back: ask for the final statement.
 
 
 class HoldReason(StrEnum):
@@ -73,6 +74,7 @@ class HoldReason(StrEnum):
     SETTLEMENT_DATE = "FUTU"  # Its value date or trade time lies after the cut.
     SUSPENDED = "PRSY"  # A participant or instrument of the chain is suspended.
     NO_ACCOUNT = "BLOC"  # A party has no settlement account for an instrument of the chain.
+    NO_PRICE = "XPRC"  # What it is worth, and so its exposure, is unknown.
     LIMIT_NOP = "XLIM_NOP"
     LIMIT_DSL = "XLIM_DSL"
     NO_SECURITIES = "LACK"  # The seller's instruments are insufficient.
@@ -81,9 +83,10 @@ class HoldReason(StrEnum):
 
 
 class Rejection(StrEnum):
-    """Why a prime broker's give-up did not stand. The trade stays between its clients, outside Trine."""
+    """Why a trade will never be a chain. After a refused give-up it stays between its clients, outside Trine."""
 
-    UNKNOWN_BROKER = "NO_DESIGNATION"
+    SELF_TRADE = "SELF_TRADE"  # Both sides are one account (R12).
+    NO_DESIGNATION = "NO_DESIGNATION"
     NO_CREDIT_LINE = "NO_CREDIT_LINE"
     FILL_LIMIT = "FILL_LIMIT"
     LIMIT_NOP = "NOP"
@@ -96,7 +99,7 @@ class FillState(StrEnum):
     SETTLED = "SETTLED"
     WAITING = "WAITING"
     UNMATCHED = "UNMATCHED"
-    GIVEUP_REJECTED = "GIVEUP_REJECTED"
+    REJECTED = "REJECTED"
     CORRECTED = "CORRECTED"  # Replaced by a later report.
     BUSTED = "BUSTED"
     APPLIED = "APPLIED"  # A bust that did its work.

@@ -1,0 +1,45 @@
+"""What the custodians hold, as a Dagster asset."""
+
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from assets.custody.balances import derive_available, read_balances
+from assets.frames import Product
+from assets.home import Home
+from assets.inputs import files_of, policy_of, reference_of
+from assets.partitions import cycle_of, cycles
+
+BOOK = {
+    "participant": pl.String,
+    "instrument": pl.String,
+    "closing_atoms": pl.Int128,
+    "total_atoms": pl.Int128,
+}
+
+
+@dg.asset(
+    group_name="custody", kinds={"polars", "xml", "csv"}, owners=["team:settlement"], partitions_def=cycles,
+    code_version="1",
+)  # fmt: skip
+def balances(
+    context: dg.AssetExecutionContext,
+    cycle_inputs: dict[str, Any],
+    reference_data: dict[str, Any],
+    home: Home,
+) -> Product:
+    """What each account can settle with: the custodians' statements beside the book of the cycle before."""
+    cycle = cycle_of(context.partition_key)
+    reference, policy = reference_of(reference_data), policy_of(cycle_inputs)
+    files = files_of(cycle_inputs, "custody", home)
+    statements = read_balances(files, reference, cycle.cut_at, policy.stale_statement_hours)
+    book = pl.DataFrame(schema=BOOK)
+    if cycle_inputs["previous_batch_id"]:
+        book = home.store().rows("positions", cycle_inputs["previous_batch_id"]).select(*BOOK)
+    return {
+        "balances": statements.balances,
+        "available": derive_available(statements.balances, reference.accounts, book),
+        "quarantined": statements.quarantined,
+        "counts": statements.counts,
+    }

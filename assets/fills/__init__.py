@@ -1,0 +1,1 @@
+"""What the venues say happened: their files become fills, each record accounted for."""

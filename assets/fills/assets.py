@@ -1,0 +1,41 @@
+"""What the venues say happened, as a Dagster asset."""
+
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from assets.fills.carry import carry_over
+from assets.fills.ingest import ingest
+from assets.frames import Product
+from assets.home import Home
+from assets.inputs import files_of, reference_of
+from assets.partitions import cycle_of, cycles
+from schemas.fill import Fill
+
+
+@dg.asset(
+    group_name="execution", kinds={"polars", "fix", "json", "csv", "parquet"}, owners=["team:settlement"],
+    partitions_def=cycles, code_version="1",
+)  # fmt: skip
+def fills(
+    context: dg.AssetExecutionContext,
+    cycle_inputs: dict[str, Any],
+    reference_data: dict[str, Any],
+    home: Home,
+) -> Product:
+    """Every venue's reports as fills in one form, and those carried over; what cannot be trusted is quarantined."""
+    cycle = cycle_of(context.partition_key)
+    earlier = home.earlier(cycle.opens_at.isoformat())
+    known = [home.frame(batch["batch_id"], "fills").filter(pl.col("age") == 0) for batch in earlier]
+    seen = pl.concat([Fill.empty(), *known]).select("fill_id", "content_hash")
+    read = ingest(files_of(cycle_inputs, "fills", home), reference_of(reference_data), cycle, seen)
+    carried = Fill.empty()
+    if earlier:
+        last = earlier[-1]["batch_id"]
+        carried = carry_over(home.frame(last, "fills"), home.frame(last, "outcomes"))
+    return {
+        "fills": Fill.hold(pl.concat([read.fills, carried]).sort("fill_id")),
+        "quarantined": read.quarantined,
+        "counts": read.counts,
+    }

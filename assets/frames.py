@@ -1,0 +1,95 @@
+"""Immutable frames on disk, named by their content, and the IO manager that hands them from asset to asset.
+
+A frame is written beside its final place, synced and renamed, so that a kill leaves a whole file or none. What an
+attempt at a cycle produced is a small JSON file per asset that names the digests; the records keep the digests of what
+was committed.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from schemas.atoms import from_disk, to_disk
+from schemas.digest import digest_of
+from schemas.errors import BrokenInvariant
+
+Product = Mapping[str, Any]  # What an asset returns: frames and plain JSON values, by name.
+
+
+class FrameStore:
+    """Frames by digest, under one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def path(self, digest: str) -> Path:
+        """Return where the frame of that digest is, or will be."""
+        return self.folder / digest[:2] / f"{digest}.parquet"
+
+    def write(self, frame: pl.DataFrame) -> str:
+        """Keep a frame and return its digest. The same frame twice is kept once."""
+        digest = digest_of(frame)
+        path = self.path(digest)
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            beside = path.with_suffix(f".{os.getpid()}.part")
+            to_disk(frame).write_parquet(beside)
+            _sync(beside)
+            beside.replace(path)
+            _sync(path.parent)
+        return digest
+
+    def read(self, digest: str) -> pl.DataFrame:
+        """Return the frame of that digest. BrokenInvariant if it is gone or is no longer what it was."""
+        path = self.path(digest)
+        if not path.exists():
+            raise BrokenInvariant(f"the frame {digest[:12]} is not in the frame store. Restore it from a copy.")
+        frame = from_disk(pl.read_parquet(path, glob=False))
+        if digest_of(frame) != digest:
+            raise BrokenInvariant(f"the frame {digest[:12]} no longer has its digest: the file was changed.")
+        return frame
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+class FrameIOManager(dg.ConfigurableIOManager):
+    """Keeps an asset's frames in the frame store and its plain values beside their digests."""
+
+    home: str
+
+    def _pointer(self, asset: str, cycle_id: str) -> Path:
+        return Path(self.home) / "attempts" / cycle_id / f"{asset}.json"
+
+    def handle_output(self, context: dg.OutputContext, obj: Product) -> None:
+        """Write what the asset of this cycle returned. Counts go to Dagster, rows and amounts never."""
+        store = FrameStore(Path(self.home) / "frames")
+        frames = {name: value for name, value in obj.items() if isinstance(value, pl.DataFrame)}
+        said = {
+            "frames": {name: store.write(frame) for name, frame in frames.items()},
+            "values": {name: value for name, value in obj.items() if name not in frames},
+        }
+        path = self._pointer(context.asset_key.path[-1], context.partition_key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = path.with_suffix(f".{os.getpid()}.part")
+        beside.write_text(json.dumps(said, indent=1, sort_keys=True))
+        _sync(beside)
+        beside.replace(path)
+        context.add_output_metadata({f"{name} rows": frame.height for name, frame in frames.items()})
+
+    def load_input(self, context: dg.InputContext) -> dict[str, Any]:
+        """Return what the asset upstream returned for this cycle."""
+        path = self._pointer(context.asset_key.path[-1], context.asset_partition_key)
+        said = json.loads(path.read_text())
+        store = FrameStore(Path(self.home) / "frames")
+        return {**said["values"], **{name: store.read(digest) for name, digest in said["frames"].items()}}

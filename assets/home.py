@@ -1,0 +1,125 @@
+"""Where a deployment keeps its things, as one Dagster resource."""
+
+import json
+import shutil
+import tomllib
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from assets.frames import FrameStore
+from assets.intake import SourceFile
+from assets.ledger.store import Store
+from schemas.cycle import Policy
+from schemas.digest import digest_of_record
+from schemas.errors import RefusedInput
+
+STAGES = {"venues": "fills", "custody": "custody", "credit": "credit", "reference": "reference"}
+
+
+class Home(dg.ConfigurableResource):
+    """`inbox` holds one input folder per cycle, named for it; `folder` holds what Trine writes."""
+
+    folder: str
+    inbox: str
+    records_url: str = ""
+    input_folder: str = ""  # The one folder to settle, whatever it is called, in place of the inbox's.
+
+    def store(self) -> Store:
+        """Return the records, migrated to today's tables."""
+        return Store(self.url()).prepare()
+
+    def url(self) -> str:
+        """Return where the records are: SQLite in the home folder unless another URL is given."""
+        return self.records_url or f"sqlite:///{Path(self.folder).absolute() / 'records.sqlite'}"
+
+    def frames(self) -> FrameStore:
+        """Return the frame store."""
+        return FrameStore(Path(self.folder) / "frames")
+
+    def docs(self) -> Path:
+        """Return where the quality reports are written."""
+        return Path(self.folder) / "quality"
+
+    def frozen(self, manifest_digest: str) -> Path:
+        """Return where the inputs of that digest are kept."""
+        return Path(self.folder) / "inputs" / manifest_digest
+
+    def freeze(self, cycle_id: str) -> tuple[list[SourceFile], Policy, str]:
+        """Copy the cycle's input folder, and return its files, its policy, and the digest that names the copy.
+
+        What settles is read from the copy, so a folder that changes meanwhile changes nothing.
+        """
+        source = Path(self.input_folder) if self.input_folder else Path(self.inbox) / cycle_id
+        if not source.is_dir():
+            raise RefusedInput(
+                f"there is no input folder for {cycle_id}: expected {source}. Put the cycle's files there "
+                "(docs/reference/inputs.md), or give another folder with --input. Nothing was written."
+            )
+        files = [
+            SourceFile.of(STAGES[path.relative_to(source).parts[0]], path, source)
+            for path in sorted(source.rglob("*"))
+            if path.is_file() and len(path.relative_to(source).parts) > 1 and path.relative_to(source).parts[0] in STAGES
+        ]
+        policy = _policy(source / "cycle.toml", cycle_id)
+        digest = digest_of_record([[file.name, file.sha256] for file in files])
+        target = self.frozen(digest)
+        if not target.exists():
+            beside = target.with_name(f"{digest}.part")
+            shutil.rmtree(beside, ignore_errors=True)
+            for file in files:
+                (beside / file.name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(file.path, beside / file.name)
+            beside.mkdir(parents=True, exist_ok=True)
+            beside.rename(target)
+        kept = [SourceFile.of(file.stage, target / file.name, target) for file in files]
+        if [file.sha256 for file in kept] != [file.sha256 for file in files]:
+            shutil.rmtree(target)
+            raise RefusedInput(f"{source} changed while it was read. Nothing was written. Run the cycle again.")
+        return kept, policy, digest
+
+    def earlier(self, before: str) -> list[dict[str, Any]]:
+        """Return the committed batches of earlier cycles than the one that opens at `before`, oldest first."""
+        return [batch for batch in self.store().committed() if batch["opens_at"] < before]
+
+    def frame(self, batch_id: str, name: str) -> pl.DataFrame:
+        """Return a frame of a committed batch."""
+        return self.frames().read(self.store().frame_digests(batch_id)[name])
+
+
+def inputs_digest(cycle_id: str, manifest_digest: str, policy: Policy, previous: dict[str, Any] | None) -> str:
+    """Return the digest of all that decides a cycle: its files, its rules, and the batch that it follows."""
+    return digest_of_record(
+        {
+            "cycle": cycle_id,
+            "files": manifest_digest,
+            "policy": json.loads(policy.as_json()),
+            "previous": [previous["batch_id"], previous["plan_digest"]] if previous else None,
+        }
+    )
+
+
+def trine_version() -> str:
+    """Return the version of Trine that is installed."""
+    return version("trine")
+
+
+def _policy(path: Path, cycle_id: str) -> Policy:
+    if not path.exists():
+        return Policy()
+    try:
+        said = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RefusedInput(f"cycle.toml is not TOML in UTF-8: {error}. Nothing was written.") from None
+    if said.get("cycle", cycle_id) != cycle_id:
+        raise RefusedInput(
+            f"cycle.toml is for cycle {str(said['cycle'])[:80]!r}, and {cycle_id} was asked for. Nothing was written. "
+            "Give the folder of the right cycle."
+        )
+    policy = said.get("policy", {})
+    if not isinstance(policy, dict):
+        raise RefusedInput("cycle.toml: 'policy' must be a table, [policy]. Nothing was written.")
+    return Policy.of(policy)

@@ -1,0 +1,1 @@
+"""Many obligations become few positions."""

@@ -1,0 +1,28 @@
+"""Many obligations become few positions, as a Dagster asset."""
+
+from typing import Any
+
+import dagster as dg
+
+from assets.frames import Product
+from assets.inputs import policy_of, reference_of
+from assets.netting.net import net_obligations, netting_effect, require_zero_sum
+from assets.obligations.agree import value_scale
+from assets.partitions import cycles
+
+
+@dg.asset(group_name="netting", kinds={"polars"}, owners=["team:settlement"], partitions_def=cycles, code_version="1")
+def net_positions(
+    cycle_inputs: dict[str, Any], reference_data: dict[str, Any], obligations: dict[str, Any], selection: dict[str, Any]
+) -> Product:
+    """What each participant finally pays or receives, and how much less that is than gross."""
+    settling = obligations["obligations"].join(
+        selection["decisions"].filter("settles"), on="chain_id", how="semi", maintain_order="left"
+    )
+    positions = net_obligations(settling)
+    require_zero_sum(positions)
+    into = policy_of(cycle_inputs).reference_instrument
+    return {
+        "positions": positions,
+        "effects": netting_effect(settling, value_scale(reference_of(reference_data), into)),
+    }

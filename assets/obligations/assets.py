@@ -1,0 +1,52 @@
+"""Who owes what to whom, as Dagster assets."""
+
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from assets.credit.exposure import accept_giveups
+from assets.frames import Product
+from assets.home import Home
+from assets.inputs import policy_of, reference_of
+from assets.obligations.agree import agree, value_scale
+from assets.obligations.derive import derive_obligations
+from assets.partitions import cycle_of, cycles
+from schemas.obligation import Trade
+
+
+@dg.asset(group_name="obligations", kinds={"polars"}, owners=["team:settlement"], partitions_def=cycles, code_version="1")
+def trades(
+    context: dg.AssetExecutionContext,
+    cycle_inputs: dict[str, Any],
+    reference_data: dict[str, Any],
+    fills: dict[str, Any],
+    credit_lines: dict[str, Any],
+    home: Home,
+) -> Product:
+    """Trades on which both sides agree, busts and corrections folded, and whose prime brokers stand for them."""
+    cycle, policy, reference = cycle_of(context.partition_key), policy_of(cycle_inputs), reference_of(reference_data)
+    settled = [
+        home.frame(batch["batch_id"], "trades").join(
+            home.frame(batch["batch_id"], "decisions").filter("settles"), on="chain_id", how="semi"
+        )
+        for batch in home.earlier(cycle.opens_at.isoformat())
+    ]
+    agreed = agree(
+        fills["fills"], pl.concat([Trade.empty(), *settled]), reference=reference, cut_at=cycle.cut_at, policy=policy
+    )
+    accepted = accept_giveups(
+        agreed.trades,
+        designations=credit_lines["designations"],
+        lines=credit_lines["lines"],
+        scale=value_scale(reference, policy.reference_instrument),
+        reference_instrument=policy.reference_instrument,
+        cut_at=cycle.cut_at,
+    )
+    return {"trades": accepted.trades, "outcomes": pl.concat([agreed.outcomes, accepted.outcomes])}
+
+
+@dg.asset(group_name="obligations", kinds={"polars"}, owners=["team:settlement"], partitions_def=cycles, code_version="1")
+def obligations(trades: dict[str, Any]) -> Product:
+    """Every hop and leg of each chain: seller, the seller's broker, the buyer's broker, buyer. All stand or fall together."""
+    return {"obligations": derive_obligations(trades["trades"])}

@@ -1,0 +1,1 @@
+"""Data-quality reports: what was promised of the stored records, and what was found."""

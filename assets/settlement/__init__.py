@@ -1,0 +1,1 @@
+"""What moves: all sides or none."""

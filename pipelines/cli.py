@@ -1,0 +1,246 @@
+"""trine: the command line.
+
+Exit codes: 0 settled (or was settled before); 1 Trine itself is wrong; 2 the input or the call is refused and nothing
+was written; 3 settled, but degraded: something was quarantined; 4 blocked by the quality verdict; 5 the cycle is
+committed with other inputs, or a later one is.
+"""
+
+import json
+import sys
+import tomllib
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+import click
+from rich.console import Console
+
+from schemas.errors import RefusedInput, TrineError
+
+P, R = ParamSpec("P"), TypeVar("R")
+DEGRADED = 3
+FLAWS = ("duplicates", "busts", "corrections", "one_sided", "bad_numbers", "unknown_parties", "broken_file")
+out = Console(highlight=False, soft_wrap=True)
+progress = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def answering(command: Callable[P, R]) -> Callable[P, R]:
+    """Turn Trine's own errors into a message and their exit code."""
+
+    @wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except TrineError as error:
+            progress.print(f"{type(error).__name__}: {error}", style="red", markup=False)
+            sys.exit(error.exit_code)
+
+    return run
+
+
+def kept(command: Callable[P, R]) -> Callable[P, R]:
+    """Add the options that say where records are."""
+    command = click.option(
+        "--records", "records_url", default="", envvar="TRINE_RECORDS", help="Database URL. Default: SQLite in the home."
+    )(command)
+    return click.option(
+        "--home", type=click.Path(file_okay=False, path_type=Path), envvar="TRINE_HOME",
+        help="Folder of Trine's records. Default: var in the checkout.",
+    )(command)  # fmt: skip
+
+
+as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object; amounts as strings of atoms.")
+folder = click.Path(file_okay=False, path_type=Path)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Coordinated multiparty settlement: only what is fully funded on all sides."""
+
+
+@main.command()
+@click.option("--input", "source", type=folder, required=True, help="Folder of one cycle: docs/reference/inputs.md.")
+@click.option("--cycle", "cycle_id", default=None, help="Like C4H-20261102-0800. Default: cycle.toml in the folder.")
+@kept
+@as_json
+@answering
+def settle(source: Path, cycle_id: str | None, home: Path | None, records_url: str, as_json: bool) -> None:
+    """Settle one cycle. Safe to run again: a committed cycle changes nothing, and says so."""
+    if not source.is_dir():
+        raise RefusedInput(f"there is no folder {source}. Expected the input folder of one cycle. Nothing was written.")
+    summary, again = _settle(cycle_id or _named_in(source), source, home, records_url)
+    if as_json:
+        click.echo(json.dumps({**summary, "committed_before": again}, indent=1))
+    else:
+        _say(summary, again)
+    sys.exit(DEGRADED if summary["degraded"] else 0)
+
+
+@main.command()
+@click.option("--cycle", "cycle_id", default=None, help="Default: the last committed cycle.")
+@click.option("--quarantine", is_flag=True, help="List what was kept out, and why.")
+@click.option("--waiting", is_flag=True, help="List the chains that wait, and why.")
+@click.option("--positions", is_flag=True, help="List what each participant settled.")
+@kept
+@as_json
+@answering
+def report(
+    cycle_id: str | None, quarantine: bool, waiting: bool, positions: bool,
+    home: Path | None, records_url: str, as_json: bool,
+) -> None:  # fmt: skip
+    """What a committed cycle did."""
+    from pipelines.summary import print_rows, print_summary
+
+    place = _home(home, records_url)
+    batch = _committed(place, cycle_id)
+    summary = _summary(place, batch["batch_id"])
+    lists: dict[str, list[dict[str, Any]]] = {}
+    if quarantine:
+        frame = place.frame(batch["batch_id"], "quarantined").drop("raw", "file_sha256")
+        lists["quarantine"] = frame.to_dicts()
+    if waiting:
+        frame = place.frame(batch["batch_id"], "decisions").filter(settles=False).drop("settles")
+        lists["waiting_chains"] = [{**row, "value_atoms": str(row["value_atoms"])} for row in frame.to_dicts()]
+    if positions:
+        frame = place.store().rows("positions", batch["batch_id"]).drop("batch_id")
+        lists["positions"] = [
+            {name: str(value) if name.endswith("_atoms") else value for name, value in row.items()}
+            for row in frame.to_dicts()
+            if row["debit_atoms"] or row["credit_atoms"] or row["lent_atoms"]
+        ]
+    if as_json:
+        click.echo(json.dumps({**summary, **lists}, indent=1))
+        return
+    print_summary(summary, out)
+    for name, rows in lists.items():
+        print_rows(name, rows, summary["decimals"], out)
+
+
+@main.command()
+@click.argument("what", nargs=-1, required=True)
+@click.option("--cycle", "cycle_id", default=None, help="Of a settled amount. Default: the last committed cycle.")
+@kept
+@as_json
+@answering
+def trace(what: tuple[str, ...], cycle_id: str | None, home: Path | None, records_url: str, as_json: bool) -> None:
+    """Lineage both ways.
+
+    trine trace PARTICIPANT INSTRUMENT: a settled amount, to every fill behind it.
+    trine trace FILL_ID: a fill, to what became of it.
+    """
+    from assets.ledger.trace import trace_amount, trace_fill
+    from pipelines.summary import print_fill_trace, print_trace
+
+    place = _home(home, records_url)
+    if len(what) > 2:
+        raise RefusedInput("expected PARTICIPANT INSTRUMENT, or one FILL_ID.")
+    decimals = {}
+    if len(what) == 2:
+        batch = _committed(place, cycle_id)
+        decimals = dict(place.frame(batch["batch_id"], "instruments").select("instrument", "decimals").rows())
+        found = trace_amount(_frames(place, batch), place.store().rows("positions", batch["batch_id"]), *what)
+    else:
+        batches = place.store().committed(cycle_id)
+        found = trace_fill([_frames(place, batch) for batch in batches], what[0])
+        if batches:
+            decimals = dict(place.frame(batches[-1]["batch_id"], "instruments").select("instrument", "decimals").rows())
+    if as_json:
+        click.echo(json.dumps(found, indent=1))
+    elif len(what) == 2:
+        print_trace(found, decimals, out)
+    else:
+        print_fill_trace(found, decimals, out)
+
+
+@main.command()
+@click.argument("target", type=folder)
+@click.option("--cycle", "cycle_id", default="C4H-20261102-0800", show_default=True)
+@click.option("--trades", default=600, show_default=True, type=click.IntRange(1))
+@click.option("--seed", default=7, show_default=True)
+@click.option("--flaw", "flaws", multiple=True, type=click.Choice((*FLAWS, "all")), help="Spoil some of it; repeatable.")
+@click.option("--tape", type=click.Path(dir_okay=False, path_type=Path), help="Public trades of Kraken, as its API sends them.")
+@answering
+def market(target: Path, cycle_id: str, trades: int, seed: int, flaws: tuple[str, ...], tape: Path | None) -> None:
+    """Write a synthetic market as the files that the outside world would send, ready for `trine settle --input`."""
+    from assets.partitions import cycle_of
+    from pipelines.market import MarketPlan, write_market
+
+    cycle = cycle_of(cycle_id)
+    chosen = FLAWS if "all" in flaws else tuple(dict.fromkeys(flaws))
+    plan = MarketPlan(cycle_id, cycle.opens_at, cycle.cut_at, trades=trades, seed=seed, flaws=chosen, tape=tape)
+    written = write_market(plan, target)
+    spoilt = ", ".join(f"{count} {name}" for name, count in written.flaws.items()) or "none"
+    out.print(
+        f"{target}: {written.trades:,} trades as {written.reports:,} reports in {written.files} files, "
+        f"{written.bytes:,} bytes; flaws: {spoilt}" + (f"; {written.skipped} prints skipped" if written.skipped else "")
+    )
+
+
+@main.command()
+@click.option("--trades", default=600, show_default=True, type=click.IntRange(1))
+@click.option("--tape", type=click.Path(dir_okay=False, path_type=Path), help="Settle these real prints instead.")
+@click.option("--home", type=folder, help="Emptied first. Default: var/demo in the checkout.")
+@answering
+def demo(trades: int, tape: Path | None, home: Path | None) -> None:
+    """Write a market, settle two cycles in a row through Dagster, and show what settled and what waits."""
+    from pipelines.demo import run_demo
+
+    run_demo(trades, tape, home, out, progress)
+
+
+def _settle(cycle_id: str, source: Path, home: Path | None, records_url: str) -> tuple[dict[str, Any], bool]:
+    with progress.status(f"settling {cycle_id}"):
+        from pipelines.run import run_cycle
+
+        done = run_cycle(cycle_id, source, home=home, records_url=records_url, console=progress)
+    return _summary(_home(home, records_url), done.batch_id), done.again
+
+
+def _say(summary: dict[str, Any], again: bool) -> None:
+    from pipelines.summary import print_summary
+
+    if again:
+        out.print(f"{summary['cycle_id']} was committed before, from the same inputs. Nothing was changed.")
+    print_summary(summary, out)
+
+
+def _home(home: Path | None, records_url: str) -> Any:
+    from pipelines.resources import home_resource
+
+    return home_resource(str(home) if home else None, records_url=records_url)
+
+
+def _committed(place: Any, cycle_id: str | None) -> dict[str, Any]:
+    batches: list[dict[str, Any]] = place.store().committed(cycle_id)
+    if not batches:
+        raise RefusedInput(
+            f"no committed {'cycle ' + cycle_id[:80] if cycle_id else 'cycle'} in {place.url()}. "
+            "Settle one first (trine settle), or name another home with --home."
+        )
+    return batches[-1]
+
+
+def _summary(place: Any, batch_id: str) -> dict[str, Any]:
+    from assets.ledger.report import summarise
+
+    return summarise(
+        place.store(), batch_id, place.frame(batch_id, "decisions"), place.frame(batch_id, "instruments")
+    )
+
+
+def _frames(place: Any, batch: dict[str, Any]) -> Any:
+    from assets.ledger.trace import Batch
+
+    names = ("fills", "outcomes", "trades", "obligations", "decisions")
+    return Batch(batch, *(place.frame(batch["batch_id"], name) for name in names))
+
+
+def _named_in(source: Path) -> str:
+    try:
+        return str(tomllib.loads((source / "cycle.toml").read_text(encoding="utf-8"))["cycle"])
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError):
+        raise RefusedInput(
+            f"{source} has no cycle.toml that names its cycle. Add one with the line cycle = \"C4H-20261102-0800\", or give "
+            "--cycle. Nothing was written."
+        ) from None

@@ -1,0 +1,26 @@
+"""Where this deployment keeps its things: from the environment, else beside the checkout."""
+
+import os
+from pathlib import Path
+
+from assets.home import Home
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+
+
+def home_folder() -> Path:
+    """Return TRINE_HOME, or `var` in the checkout."""
+    return Path(os.environ.get("TRINE_HOME") or CHECKOUT / "var").absolute()
+
+
+def home_resource(
+    folder: str | None = None, *, inbox: str | None = None, input_folder: str = "", records_url: str = ""
+) -> Home:
+    """Return the home of this deployment. TRINE_INBOX and TRINE_RECORDS name the inbox and the database."""
+    home = Path(folder).absolute() if folder else home_folder()
+    return Home(
+        folder=str(home),
+        inbox=inbox or os.environ.get("TRINE_INBOX") or str(home / "inbox"),
+        input_folder=str(Path(input_folder).absolute()) if input_folder else "",
+        records_url=records_url or os.environ.get("TRINE_RECORDS", ""),
+    )

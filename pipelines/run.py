@@ -1,0 +1,63 @@
+"""One cycle through Dagster, from a folder, in this process."""
+
+import logging
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import dagster as dg
+from rich.console import Console
+
+from assets.partitions import cycle_of
+from pipelines.definitions import build_definitions
+from pipelines.resources import CHECKOUT, home_folder
+
+ONLY_STEPS = {"loggers": {"console": {"config": {}}}}  # Without it Dagster prints its own log as well.
+
+
+class Done(NamedTuple):
+    """A cycle that ran: its batch, and whether it had been committed before."""
+
+    batch_id: str
+    again: bool
+
+
+def run_cycle(cycle_id: str, folder: Path, *, home: Path | None, records_url: str, console: Console) -> Done:
+    """Settle one cycle from an input folder with the job `settle_cycle`, and say on `console` how far it is.
+
+    Raises what the assets raise: see schemas.errors.
+    """
+    cycle_of(cycle_id)
+    os.environ.setdefault("DAGSTER_HOME", str(CHECKOUT / "dagster_home"))
+    definitions = build_definitions(
+        str(home or home_folder()), input_folder=str(folder), records_url=records_url,
+        loggers={"console": _steps_to(console)},
+    )  # fmt: skip
+    job = definitions.resolve_job_def("settle_cycle")
+    with dg.DagsterInstance.get() as instance:
+        result = job.execute_in_process(partition_key=cycle_id, instance=instance, run_config=ONLY_STEPS)
+    said: dict[str, Any] = result.output_for_node("cycle_inputs")
+    return Done(result.output_for_node("journal")["batch_id"], said["committed_batch_id"] is not None)
+
+
+def _steps_to(console: Console) -> dg.LoggerDefinition:
+    """Return a Dagster logger that shows each finished asset with its row counts, and nothing else."""
+
+    class Steps(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            event = getattr(record, "dagster_meta", {}).get("dagster_event")
+            if event is not None and event.event_type_value == "ASSET_MATERIALIZATION":
+                done = event.event_specific_data.materialization
+                counts = [
+                    f"{entry.value:,} {name.removesuffix(' rows')}"
+                    for name, entry in done.metadata.items()
+                    if name.endswith(" rows")
+                ]
+                console.print(f"  [green]done[/] {done.asset_key.path[-1]:<16} [dim]{', '.join(counts)}[/]")
+
+    def make(_: Any) -> logging.Logger:
+        logger = logging.Logger("trine.steps", logging.DEBUG)
+        logger.addHandler(Steps())
+        return logger
+
+    return dg.LoggerDefinition(make)

@@ -1,0 +1,117 @@
+"""What a cycle did, for people at a terminal."""
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from schemas.atoms import show
+
+
+def print_summary(summary: dict[str, Any], console: Console) -> None:
+    """Print the record of `assets.ledger.report.summarise`."""
+    unit = summary["reference_instrument"]
+    places = summary["decimals"][unit]
+
+    def money(atoms: str) -> str:
+        return f"{show(int(atoms), places)} {unit}"
+
+    state = "degraded" if summary["degraded"] else "clean"
+    console.print(f"\n[bold]{summary['batch_id']}[/]  {summary['state'].lower()}, inputs {state}, cut {summary['cut_at']}")
+    fills, files = summary["fills"], summary["files"]
+    read = sum(file["records"] for file in files if file["stage"] == "fills")
+    kept_out = sum(file["quarantined"] for file in files)
+    console.print(
+        f"  fills    {fills['new']:,} new of {read:,} records, {fills['carried']:,} carried over; "
+        f"{kept_out:,} rows and {sum(file['flaw'] is not None for file in files)} files quarantined"
+    )
+    console.print(f"  settled  {summary['settled']:,} of {summary['chains']:,} chains, {money(summary['settled_value_atoms'])}")
+    if summary["waiting"]:
+        waits = summary["chains"] - summary["settled"]
+        console.print(f"  waiting  {waits:,} chains, {money(summary['waiting_value_atoms'])}")
+    for row in summary["waiting"]:
+        console.print(f"           {row['reason']:<9}{row['chains']:>6,}  {money(row['value']):>24}  [dim]{row['meaning']}[/]")
+    for row in fills["states"]:
+        if row["state"] not in ("WAITING",):
+            why = f" ({row['reason']})" if row["reason"] else ""
+            console.print(f"  other    {row['fills']:,} fills {row['state'].lower()}{why}")
+    _netting(summary, console)
+    for draw in summary["draws"]:
+        amount = show(int(draw["drawn_atoms"]), summary["decimals"][draw["instrument"]])
+        console.print(f"  credit   {draw['client']} draws {amount} {draw['instrument']} on {draw['prime_broker']}")
+    verdict = summary["verdict"]
+    failed = ", ".join(row["rule"] for row in verdict["failed"]) or "none failed"
+    console.print(f"  quality  {verdict['rules']} rules, {failed}")
+    console.print(f"  proof    plan {summary['plan_digest'][:16]}  inputs {summary['inputs_digest'][:16]}")
+
+
+def _netting(summary: dict[str, Any], console: Console) -> None:
+    """Values, because they can be added up and compared; the amounts are in `--json`."""
+    unit = summary["reference_instrument"]
+    names = ("gross", "prefunded", "bilateral", "multilateral")
+    value = {name: int(summary["value"][name]) for name in names}
+    if not value["gross"]:
+        return
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in (f"  to move, {unit}", "gross", "pre-funded", "bilateral", "multilateral"):
+        table.add_column(name, justify="left" if name.startswith(" ") else "right", header_style="dim", no_wrap=True)
+    for row in summary["netting"]:
+        cells = [show(int(row[f"{name}_value_atoms"]), summary["decimals"][unit]) for name in names]
+        table.add_row(f"  {row['instrument']}", *cells)
+    table.add_row("  all", *(show(value[name], summary["decimals"][unit]) for name in names), style="bold")
+    console.print(table)
+    console.print(
+        f"  saved    {_percent(value['gross'] - value['multilateral'], value['gross'])} of gross, "
+        f"{_percent(value['prefunded'] - value['multilateral'], value['prefunded'])} of pre-funding every venue"
+    )
+
+
+def _percent(part: int, whole: int) -> str:
+    """Return part / whole in percent to two places, by integers, rounded down."""
+    return f"{show(part * 10_000 // whole, 2)} %" if whole else "0.00 %"
+
+
+def print_rows(name: str, rows: list[dict[str, Any]], decimals: dict[str, int], console: Console) -> None:
+    """Print rows as a table. An amount is shown in units where its row names its instrument."""
+    console.print(f"\n[bold]{name.replace('_', ' ')}[/] ({len(rows):,})")
+    if not rows:
+        return
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in rows[0]:
+        table.add_column(column.removesuffix("_atoms"), header_style="dim", justify="right" if column.endswith("_atoms") else "left")
+    for row in rows:
+        places = decimals.get(row.get("instrument", ""))
+        table.add_row(
+            *(
+                show(int(value), places) if column.endswith("_atoms") and places is not None else str(value if value is not None else "")
+                for column, value in row.items()
+            )
+        )  # fmt: skip
+    console.print(table)
+
+
+def print_trace(found: dict[str, Any], decimals: dict[str, int], console: Console) -> None:
+    """Print a settled amount and the fills behind it."""
+    places = decimals[found["instrument"]]
+    console.print(f"\n[bold]{found['participant']} {found['instrument']}[/] in {found['batch_id']}")
+    for part in found["contributions"]:
+        console.print(f"  {show(int(part['atoms']), places):>28}  {part['chain_id']}", markup=False)
+        for fill in part["fills"]:
+            console.print(f"  {'':>28}    [dim]{_place(fill)}[/]")
+    console.print(f"  {show(int(found['net_atoms']), places):>28}  [bold]settled[/], the sum of {len(found['contributions'])} chains")
+
+
+def print_fill_trace(found: dict[str, Any], decimals: dict[str, int], console: Console) -> None:
+    """Print where a fill was read and what became of it."""
+    console.print(f"\n[bold]{found['fill']['fill_id']}[/]")
+    console.print(f"  read from {_place(found['fill'])}")
+    for step in found["cycles"]:
+        why = f" ({step['reason']})" if step["reason"] else ""
+        console.print(f"  {step['batch_id']}  {step['state'].lower()}{why}, chain {step['chain_id']}, age {step['age']}")
+        for owed in step.get("obligations", []):
+            amount = show(int(owed["quantity_atoms"]), decimals[owed["instrument"]])
+            console.print(f"    {owed['payer']} paid {owed['receiver']} {amount} {owed['instrument']}")
+
+
+def _place(fill: dict[str, Any]) -> str:
+    return f"{fill['file']} record {fill['record']}, bytes {fill['offset']} to {fill['offset'] + fill['length']}"

@@ -1,0 +1,282 @@
+"""The tables of the final records, and how amounts live in SQL.
+
+Few, small rows are kept here; many, large rows (fills, obligations, outcomes) are Parquet frames whose digests the
+table `frames` carries. Rows are only ever added, except that a batch and its holds change their state.
+"""
+
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import (
+    CheckConstraint,
+    Column,
+    Engine,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    event,
+    text,
+)
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+from schemas.atoms import require_carried
+
+NOT_NEGATIVE = {"sqlite": "{0} NOT LIKE '-%'", "postgresql": "{0} >= 0 AND {0} <> 'NaN'"}
+BATCH_STATES = ("PROPOSED", "COMMITTED", "ABORTED")
+
+
+class AtomsType(TypeDecorator[int]):
+    """A Python integer as TEXT on SQLite and NUMERIC(78, 0) on PostgreSQL; never through a float."""
+
+    impl = Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        if dialect.name == "postgresql":
+            return dialect.type_descriptor(postgresql.NUMERIC(78, 0))
+        return dialect.type_descriptor(Text())
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
+        if value is None:
+            return None
+        if type(value) is not int:
+            raise TypeError(f"an amount is an int of atoms, not {type(value).__name__}")
+        require_carried([value], "an amount")
+        return Decimal(value) if dialect.name == "postgresql" else str(value)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> int | None:
+        return None if value is None else int(value)
+
+
+class _AtomsSum:
+    """SQLite's own SUM over TEXT is a float; this one is exact."""
+
+    def __init__(self) -> None:
+        self.total = 0
+
+    def step(self, value: str | None) -> None:
+        self.total += int(value or 0)
+
+    def finalize(self) -> str:
+        return str(self.total)
+
+
+@event.listens_for(Engine, "connect")
+def _teach_sqlite(connection: Any, _: Any) -> None:
+    """Give every SQLite connection of this process three functions, exact at any size.
+
+    `atoms_sum(x)` is an aggregate, `atoms_minus(a, b)` the difference, `atoms_sign(x)` -1, 0 or 1. The migration gives
+    PostgreSQL the same three, so a rule is written once for both.
+    """
+    if type(connection).__module__.startswith("sqlite3"):
+        connection.create_aggregate("atoms_sum", 1, _AtomsSum)
+        connection.create_function(
+            "atoms_sign", 1, lambda value: (int(value) > 0) - (int(value) < 0) if value is not None else None,
+            deterministic=True,
+        )  # fmt: skip
+        connection.create_function(
+            "atoms_minus", 2, lambda a, b: str(int(a) - int(b)) if a is not None and b is not None else None,
+            deterministic=True,
+        )  # fmt: skip
+
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def _table(name: str, *columns: Any) -> Table:
+    return Table(name, metadata, *columns, sqlite_strict=True)
+
+
+def _batch(*, key: bool = True) -> Column[str]:
+    return Column("batch_id", Text, ForeignKey("batches.batch_id"), primary_key=key, nullable=False)
+
+
+def _atoms(name: str, *, nullable: bool = False) -> Column[int]:
+    return Column(name, AtomsType, nullable=nullable)
+
+
+def _never_negative(*columns: str) -> list[CheckConstraint]:
+    """The database itself refuses a negative amount. (On PostgreSQL a NaN would pass `>= 0`.)"""
+    return [
+        CheckConstraint(rule.format(column), name=f"{column}_not_negative").ddl_if(dialect=dialect)
+        for column in columns
+        for dialect, rule in NOT_NEGATIVE.items()
+    ]
+
+
+batches = _table(
+    "batches",
+    Column("batch_id", Text, primary_key=True, comment="'<cycle_id>#<attempt>'"),
+    Column("cycle_id", Text, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("reason", Text, comment="Why an attempt was aborted."),
+    Column("opens_at", Text, nullable=False, comment="RFC 3339, UTC."),
+    Column("cut_at", Text, nullable=False),
+    Column("previous_batch_id", Text, ForeignKey("batches.batch_id")),
+    Column("policy", Text, nullable=False, comment="JSON, keys sorted."),
+    Column("inputs_digest", Text, nullable=False),
+    Column("plan_digest", Text, nullable=False, comment="Of what is settled, free of where it was read."),
+    Column("trine_version", Text, nullable=False),
+    Column("degraded", Integer, nullable=False, comment="Something was quarantined."),
+    Column("reference_instrument", Text, nullable=False),
+    Column("fills_new", Integer, nullable=False),
+    Column("fills_carried", Integer, nullable=False),
+    Column("chains", Integer, nullable=False),
+    Column("chains_settled", Integer, nullable=False),
+    _atoms("value_atoms"),
+    _atoms("value_open_atoms"),
+    _atoms("weight_atoms"),
+    _atoms("bound_atoms"),
+    Column("solver", Text, nullable=False),
+    Column("path", Text, nullable=False, comment="Which way the selection was found."),
+    CheckConstraint(f"state IN {BATCH_STATES}", name="state"),
+    CheckConstraint("chains_settled BETWEEN 0 AND chains", name="chains_settled"),
+)
+Index(
+    "uq_batches_committed_cycle", batches.c.cycle_id, unique=True,
+    sqlite_where=text("state = 'COMMITTED'"), postgresql_where=text("state = 'COMMITTED'"),
+)  # fmt: skip
+
+input_files = _table(
+    "input_files",
+    _batch(),
+    Column("file", Text, primary_key=True),
+    Column("stage", Text, nullable=False),
+    Column("file_sha256", Text, nullable=False),
+    Column("bytes", Integer, nullable=False),
+    Column("records", Integer, nullable=False),
+    Column("accepted", Integer, nullable=False),
+    Column("quarantined", Integer, nullable=False),
+    Column("duplicates", Integer, nullable=False),
+    Column("flaw", Text, comment="Why the file was quarantined whole."),
+    CheckConstraint("records = accepted + quarantined + duplicates", name="nothing_is_lost"),
+)
+
+flaws = _table(
+    "flaws",
+    _batch(),
+    Column("file", Text, primary_key=True),
+    Column("flaw", Text, primary_key=True),
+    Column("rows", Integer, nullable=False),
+)
+
+frames = _table(
+    "frames",
+    _batch(),
+    Column("name", Text, primary_key=True),
+    Column("digest", Text, nullable=False, comment="SHA-256 of the logical records, and the frame's file name."),
+    Column("rows", Integer, nullable=False),
+)
+
+fill_states = _table(
+    "fill_states",
+    _batch(),
+    Column("state", Text, primary_key=True),
+    Column("reason", Text, primary_key=True, comment="'' when there is none."),
+    Column("fills", Integer, nullable=False),
+)
+
+positions = _table(
+    "positions",
+    _batch(),
+    Column("participant", Text, primary_key=True),
+    Column("instrument", Text, primary_key=True),
+    Column("account", Text, nullable=False),
+    Column("custodian", Text, nullable=False),
+    _atoms("available_atoms"),
+    _atoms("debit_atoms"),
+    _atoms("credit_atoms"),
+    _atoms("net_atoms"),
+    _atoms("drawn_atoms"),
+    _atoms("lent_atoms"),
+    _atoms("closing_atoms"),
+    _atoms("total_atoms"),
+    _atoms("break_atoms"),
+    *_never_negative("available_atoms", "debit_atoms", "credit_atoms", "drawn_atoms", "lent_atoms", "closing_atoms"),
+)
+
+netting_effects = _table(
+    "netting_effects",
+    _batch(),
+    Column("instrument", Text, primary_key=True),
+    Column("decimals", Integer, nullable=False),
+    _atoms("prefunded_atoms"),
+    _atoms("gross_atoms"),
+    _atoms("bilateral_atoms"),
+    Column("bilateral_payments", Integer, nullable=False),
+    _atoms("multilateral_atoms"),
+    _atoms("prefunded_value_atoms"),
+    _atoms("gross_value_atoms"),
+    _atoms("bilateral_value_atoms"),
+    _atoms("multilateral_value_atoms"),
+)
+
+credit_draws = _table(
+    "credit_draws",
+    _batch(),
+    Column("line_id", Text, primary_key=True),
+    Column("instrument", Text, primary_key=True),
+    Column("prime_broker", Text, nullable=False),
+    Column("client", Text, nullable=False),
+    _atoms("drawn_atoms"),
+)
+
+holds = _table(
+    "holds",
+    _batch(),
+    Column("account", Text, primary_key=True),
+    Column("instrument", Text, primary_key=True),
+    _atoms("held_atoms"),
+    *_never_negative("held_atoms"),
+    Column("state", Text, nullable=False),
+    CheckConstraint("state IN ('HELD', 'CONSUMED', 'RELEASED')", name="state"),
+)
+
+instructions = _table(
+    "instructions",
+    Column("instruction_id", Text, primary_key=True),
+    _batch(key=False),
+    Column("kind", Text, nullable=False),
+    Column("participant", Text, nullable=False),
+    Column("account", Text, nullable=False),
+    Column("custodian", Text, nullable=False),
+    Column("instrument", Text, nullable=False),
+    _atoms("quantity_atoms"),
+    *_never_negative("quantity_atoms"),
+)
+
+postings = _table(
+    "postings",
+    Column("posting_id", Text, primary_key=True),
+    _batch(key=False),
+    Column("kind", Text, nullable=False),
+    Column("account", Text, nullable=False),
+    Column("participant", Text, nullable=False),
+    Column("instrument", Text, nullable=False),
+    _atoms("atoms"),
+)
+
+verdicts = _table(
+    "verdicts",
+    _batch(),
+    Column("rule", Text, primary_key=True),
+    Column("statement", Text, nullable=False, comment="The sentence that an auditor reads."),
+    Column("severity", Text, nullable=False),
+    Column("success", Integer, nullable=False),
+    Column("found", Text, nullable=False, comment="How many rows break it; never the rows."),
+    CheckConstraint("severity IN ('BLOCK', 'WARN')", name="severity"),
+)
