@@ -17,7 +17,9 @@ from schemas.atoms import sum_atoms
 warnings.filterwarnings("ignore", category=dg.PreviewWarning)
 
 
-def _told(passed: bool, severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR, **counts: int) -> dg.AssetCheckResult:
+def _told(
+    passed: bool, severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR, **counts: int
+) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(passed=bool(passed), severity=severity, metadata=counts)
 
 

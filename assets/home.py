@@ -62,7 +62,9 @@ class Home(dg.ConfigurableResource):
         files = [
             SourceFile.of(STAGES[path.relative_to(source).parts[0]], path, source)
             for path in sorted(source.rglob("*"))
-            if path.is_file() and len(path.relative_to(source).parts) > 1 and path.relative_to(source).parts[0] in STAGES
+            if path.is_file()
+            and len(path.relative_to(source).parts) > 1
+            and path.relative_to(source).parts[0] in STAGES
         ]
         policy = _policy(source / "cycle.toml", cycle_id)
         digest = digest_of_record([[file.name, file.sha256] for file in files])

@@ -35,10 +35,18 @@ def cycle_inputs(context: dg.AssetExecutionContext, home: Home) -> Product:
     }
 
 
-@dg.asset(group_name="cycle", kinds={"csv", "toml"}, owners=["team:settlement"], partitions_def=cycles, code_version="1")
+@dg.asset(
+    group_name="cycle",
+    kinds={"csv", "toml"},
+    owners=["team:settlement"],
+    partitions_def=cycles,
+    code_version="1",
+)
 def reference_data(cycle_inputs: dict[str, Any], home: Home) -> Product:
     """Instruments, participants, accounts, venues, symbols and prices, held to their contracts."""
-    reference = read_reference(home.frozen(cycle_inputs["manifest_digest"]), policy_of(cycle_inputs).reference_instrument)
+    reference = read_reference(
+        home.frozen(cycle_inputs["manifest_digest"]), policy_of(cycle_inputs).reference_instrument
+    )
     venues = [(venue.mic, venue.name, venue.dialect) for venue in reference.venues.values()]
     return {
         **{name: getattr(reference, name) for name in REFERENCE_FRAMES},

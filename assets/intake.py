@@ -10,6 +10,7 @@ import mmap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -264,7 +265,11 @@ def not_identifiers(*columns: str) -> list[Rule]:
 
 def not_among(column: str, values: Sequence[str]) -> Rule:
     """Rule: what stands in this column is one of `values`."""
-    return ~pl.col(column).is_in(list(values)), Flaw.BAD_CODE, f"{column}: expected one of {', '.join(values)}"
+    return (
+        ~pl.col(column).is_in(list(values)),
+        Flaw.BAD_CODE,
+        f"{column}: expected one of {', '.join(values)}",
+    )
 
 
 def first_flaw(frame: pl.DataFrame, rules: Iterable[Rule]) -> pl.DataFrame:
@@ -275,7 +280,7 @@ def first_flaw(frame: pl.DataFrame, rules: Iterable[Rule]) -> pl.DataFrame:
     if "detail" not in frame.columns:
         frame = frame.with_columns(pl.when(pl.col("flaw").is_not_null()).then(pl.lit("form")).alias("detail"))
     # Every rule is judged on the values alone, so one pass over `when` chains finds the first that holds.
-    found = pl.when(pl.col("flaw").is_not_null()).then(pl.struct("flaw", "detail"))
+    found: Any = pl.when(pl.col("flaw").is_not_null()).then(pl.struct("flaw", "detail"))
     for wrong, flaw, detail in rules:
         found = found.when(wrong.fill_null(False)).then(
             pl.struct(pl.lit(str(flaw)).alias("flaw"), pl.lit(detail).alias("detail"))
@@ -311,7 +316,19 @@ def quarantine_rows(file: SourceFile, rows: pl.DataFrame) -> pl.DataFrame:
 def quarantine_file(file: SourceFile, refused: FileRefused) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return the Quarantined row and the FileCount row of a file that is kept out whole."""
     row = pl.DataFrame(
-        [(file.stage, file.name, file.sha256, 0, 0, min(file.size, 2**32 - 1), str(refused.flaw), refused.detail, b"")],
+        [
+            (
+                file.stage,
+                file.name,
+                file.sha256,
+                0,
+                0,
+                min(file.size, 2**32 - 1),
+                str(refused.flaw),
+                refused.detail,
+                b"",
+            )
+        ],
         schema=Quarantined.dtypes(),
         orient="row",
     )
@@ -319,7 +336,13 @@ def quarantine_file(file: SourceFile, refused: FileRefused) -> tuple[pl.DataFram
 
 
 def count_file(
-    file: SourceFile, *, records: int, accepted: int, quarantined: int, duplicates: int, flaw: str | None = None
+    file: SourceFile,
+    *,
+    records: int,
+    accepted: int,
+    quarantined: int,
+    duplicates: int,
+    flaw: str | None = None,
 ) -> pl.DataFrame:
     """Return the FileCount row of a file. BrokenInvariant if a record went missing or was counted twice."""
     if records != accepted + quarantined + duplicates:

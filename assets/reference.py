@@ -80,8 +80,7 @@ def read_reference(root: Path, reference_instrument: str) -> Reference:
     folder = root / "reference"
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     files = {
-        file.name.removeprefix("reference/"): file
-        for file in (SourceFile.of("reference", p, root) for p in paths)
+        file.name.removeprefix("reference/"): file for file in (SourceFile.of("reference", p, root) for p in paths)
     }
     absent = [name for name in MANDATORY if name not in files]
     if absent:
@@ -91,15 +90,11 @@ def read_reference(root: Path, reference_instrument: str) -> Reference:
         )
     venues = _read_venues(files["venues.toml"])
     kept: list[tuple[pl.DataFrame, pl.DataFrame]] = [
-        quarantine_file(
-            file, FileRefused(Flaw.FILE_UNREADABLE, f"expected one of {', '.join(MANDATORY + OPTIONAL)}")
-        )
+        quarantine_file(file, FileRefused(Flaw.FILE_UNREADABLE, f"expected one of {', '.join(MANDATORY + OPTIONAL)}"))
         for name, file in files.items()
         if name not in MANDATORY + OPTIONAL
     ]
-    count = count_file(
-        files["venues.toml"], records=len(venues), accepted=len(venues), quarantined=0, duplicates=0
-    )
+    count = count_file(files["venues.toml"], records=len(venues), accepted=len(venues), quarantined=0, duplicates=0)
     kept.append((Quarantined.empty(), count))
 
     def enter(
@@ -162,9 +157,7 @@ def read_reference(root: Path, reference_instrument: str) -> Reference:
 def _judge_instruments(rows: pl.DataFrame) -> pl.DataFrame:
     decimals = pl.when(pl.col("decimals").str.contains(r"^(0|[1-9][0-9]?)$")).then(pl.col("decimals"))
     rows = rows.with_columns(
-        pl.Series(
-            "bad_dti", [dti is not None and not dti_is_valid(dti) for dti in rows["dti"]], dtype=pl.Boolean
-        ),
+        pl.Series("bad_dti", [dti is not None and not dti_is_valid(dti) for dti in rows["dti"]], dtype=pl.Boolean),
         digits=decimals.cast(pl.Int32, strict=False),
     )
     rules = [
@@ -210,9 +203,7 @@ def _judge_participants(rows: pl.DataFrame) -> pl.DataFrame:
     return first_flaw(rows, rules)
 
 
-def _judge_accounts(
-    rows: pl.DataFrame, participants: pl.DataFrame, instruments: pl.DataFrame
-) -> pl.DataFrame:
+def _judge_accounts(rows: pl.DataFrame, participants: pl.DataFrame, instruments: pl.DataFrame) -> pl.DataFrame:
     venues = participants.filter(role="VENU")["participant"].to_list()
     rules = [
         *missing("account", "custodian", "participant", "instrument"),
@@ -266,9 +257,7 @@ def _judge_prices(rows: pl.DataFrame, instruments: pl.DataFrame, reference_instr
     # No longer fraction passes the pattern of a number, and 10^31 might not fit.
     digits = fraction.str.strip_chars_end("0").str.len_bytes().clip(upper_bound=limits.DECIMALS_MAX)
     rows = scale(rows.with_columns(digits=digits), "price", pl.col("digits"), out="price_units").with_columns(
-        price_scale=pl.lit("1")
-        .str.pad_end(pl.col("digits") + 1, "0")
-        .str.to_integer(dtype=pl.Int128, strict=True),
+        price_scale=pl.lit("1").str.pad_end(pl.col("digits") + 1, "0").str.to_integer(dtype=pl.Int128, strict=True),
         as_of=instant("as_of"),
         given_as_of=pl.col("as_of"),
     )
@@ -335,9 +324,7 @@ def _read_venues(file: SourceFile) -> dict[str, Venue]:
         raise RefusedInput(f"reference/venues.toml is not TOML in UTF-8; {expected}.") from None
     for mic, entry in entries.items():
         if not re.fullmatch(r"[A-Z0-9]{4}", mic):
-            raise RefusedInput(
-                f"reference/venues.toml: {mic[:64]!r} is no MIC (four of A-Z, 0-9); {expected}."
-            )
+            raise RefusedInput(f"reference/venues.toml: {mic[:64]!r} is no MIC (four of A-Z, 0-9); {expected}.")
         if (
             not isinstance(entry, dict)
             or set(entry) != {"name", "dialect"}

@@ -18,7 +18,8 @@ from rich.console import Console
 
 from schemas.errors import RefusedInput, TrineError
 
-P, R = ParamSpec("P"), TypeVar("R")
+P = ParamSpec("P")
+R = TypeVar("R")
 DEGRADED = 3
 FLAWS = ("duplicates", "busts", "corrections", "one_sided", "bad_numbers", "unknown_parties", "broken_file")
 out = Console(highlight=False, soft_wrap=True)
@@ -42,7 +43,11 @@ def answering(command: Callable[P, R]) -> Callable[P, R]:
 def kept(command: Callable[P, R]) -> Callable[P, R]:
     """Add the options that say where records are."""
     command = click.option(
-        "--records", "records_url", default="", envvar="TRINE_RECORDS", help="Database URL. Default: SQLite in the home."
+        "--records",
+        "records_url",
+        default="",
+        envvar="TRINE_RECORDS",
+        help="Database URL. Default: SQLite in the home.",
     )(command)
     return click.option(
         "--home", type=click.Path(file_okay=False, path_type=Path), envvar="TRINE_HOME",
@@ -158,8 +163,14 @@ def trace(what: tuple[str, ...], cycle_id: str | None, home: Path | None, record
 @click.option("--cycle", "cycle_id", default="C4H-20261102-0800", show_default=True)
 @click.option("--trades", default=600, show_default=True, type=click.IntRange(1))
 @click.option("--seed", default=7, show_default=True)
-@click.option("--flaw", "flaws", multiple=True, type=click.Choice((*FLAWS, "all")), help="Spoil some of it; repeatable.")
-@click.option("--tape", type=click.Path(dir_okay=False, path_type=Path), help="Public trades of Kraken, as its API sends them.")
+@click.option(
+    "--flaw", "flaws", multiple=True, type=click.Choice((*FLAWS, "all")), help="Spoil some of it; repeatable."
+)
+@click.option(
+    "--tape",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Public trades of Kraken, as its API sends them.",
+)
 @answering
 def market(target: Path, cycle_id: str, trades: int, seed: int, flaws: tuple[str, ...], tape: Path | None) -> None:
     """Write a synthetic market as the files that the outside world would send, ready for `trine settle --input`."""
@@ -224,9 +235,7 @@ def _committed(place: Any, cycle_id: str | None) -> dict[str, Any]:
 def _summary(place: Any, batch_id: str) -> dict[str, Any]:
     from assets.ledger.report import summarise
 
-    return summarise(
-        place.store(), batch_id, place.frame(batch_id, "decisions"), place.frame(batch_id, "instruments")
-    )
+    return summarise(place.store(), batch_id, place.frame(batch_id, "decisions"), place.frame(batch_id, "instruments"))
 
 
 def _frames(place: Any, batch: dict[str, Any]) -> Any:
@@ -241,6 +250,6 @@ def _named_in(source: Path) -> str:
         return str(tomllib.loads((source / "cycle.toml").read_text(encoding="utf-8"))["cycle"])
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError):
         raise RefusedInput(
-            f"{source} has no cycle.toml that names its cycle. Add one with the line cycle = \"C4H-20261102-0800\", or give "
+            f'{source} has no cycle.toml that names its cycle. Add one with the line cycle = "C4H-20261102-0800", or give '
             "--cycle. Nothing was written."
         ) from None

@@ -35,11 +35,16 @@ def run_demo(trades: int, tape: Path | None, home: Path | None, out: Console, pr
         done = run_cycle(cycle_id, source, home=folder, records_url="", console=progress)
         place = home_resource(str(folder))
         summary = summarise(
-            place.store(), done.batch_id, place.frame(done.batch_id, "decisions"), place.frame(done.batch_id, "instruments")
+            place.store(),
+            done.batch_id,
+            place.frame(done.batch_id, "decisions"),
+            place.frame(done.batch_id, "instruments"),
         )
         print_summary(summary, out)
         holdings = _custodians_execute(place, done.batch_id)
-    again = run_cycle(CYCLES[-1], folder / "inbox" / CYCLES[-1], home=folder, records_url="", console=Console(quiet=True))
+    again = run_cycle(
+        CYCLES[-1], folder / "inbox" / CYCLES[-1], home=folder, records_url="", console=Console(quiet=True)
+    )
     out.print(f"\nRun again: {again.batch_id} was committed before; nothing was changed.")
     _point_onwards(folder, place, done.batch_id, out)
 
@@ -56,14 +61,17 @@ def _custodians_execute(place: Any, batch_id: str) -> dict[tuple[str, str], int]
     for row in wanting.iter_rows(named=True):
         key = row["short_participant"], row["short_instrument"]
         if sum(map(ord, row["chain_id"])) % 2:
-            holdings[key] = max(0, holdings.get(key, 0)) + row[
-                "base_atoms" if row["base"] == row["short_instrument"] else "quote_atoms"
-            ]
+            holdings[key] = (
+                max(0, holdings.get(key, 0))
+                + row["base_atoms" if row["base"] == row["short_instrument"] else "quote_atoms"]
+            )
     return {key: max(0, atoms) for key, atoms in holdings.items()}
 
 
 def _point_onwards(folder: Path, place: Any, batch_id: str, out: Console) -> None:
-    largest = max(place.store().rows("positions", batch_id).iter_rows(named=True), key=lambda row: abs(row["net_atoms"]))
+    largest = max(
+        place.store().rows("positions", batch_id).iter_rows(named=True), key=lambda row: abs(row["net_atoms"])
+    )
     home = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
     out.print(
         f"\nNext:  trine trace {largest['participant']} {largest['instrument']} --home {home}   a settled amount, to its fills"

@@ -12,7 +12,7 @@ from assets.partitions import cycle_of
 from pipelines.definitions import build_definitions
 from pipelines.resources import CHECKOUT, home_folder
 
-ONLY_STEPS = {"loggers": {"console": {"config": {}}}}  # Without it Dagster prints its own log as well.
+ONLY_STEPS: dict[str, Any] = {"loggers": {"console": {"config": {}}}}  # Without it Dagster prints its own log as well.
 
 
 class Done(NamedTuple):

@@ -17,7 +17,9 @@ def print_summary(summary: dict[str, Any], console: Console) -> None:
         return f"{show(int(atoms), places)} {unit}"
 
     state = "degraded" if summary["degraded"] else "clean"
-    console.print(f"\n[bold]{summary['batch_id']}[/]  {summary['state'].lower()}, inputs {state}, cut {summary['cut_at']}")
+    console.print(
+        f"\n[bold]{summary['batch_id']}[/]  {summary['state'].lower()}, inputs {state}, cut {summary['cut_at']}"
+    )
     fills, files = summary["fills"], summary["files"]
     read = sum(file["records"] for file in files if file["stage"] == "fills")
     kept_out = sum(file["quarantined"] for file in files)
@@ -25,12 +27,16 @@ def print_summary(summary: dict[str, Any], console: Console) -> None:
         f"  fills    {fills['new']:,} new of {read:,} records, {fills['carried']:,} carried over; "
         f"{kept_out:,} rows and {sum(file['flaw'] is not None for file in files)} files quarantined"
     )
-    console.print(f"  settled  {summary['settled']:,} of {summary['chains']:,} chains, {money(summary['settled_value_atoms'])}")
+    console.print(
+        f"  settled  {summary['settled']:,} of {summary['chains']:,} chains, {money(summary['settled_value_atoms'])}"
+    )
     if summary["waiting"]:
         waits = summary["chains"] - summary["settled"]
         console.print(f"  waiting  {waits:,} chains, {money(summary['waiting_value_atoms'])}")
     for row in summary["waiting"]:
-        console.print(f"           {row['reason']:<9}{row['chains']:>6,}  {money(row['value']):>24}  [dim]{row['meaning']}[/]")
+        console.print(
+            f"           {row['reason']:<9}{row['chains']:>6,}  {money(row['value']):>24}  [dim]{row['meaning']}[/]"
+        )
     for row in fills["states"]:
         if row["state"] not in ("WAITING",):
             why = f" ({row['reason']})" if row["reason"] else ""
@@ -78,7 +84,11 @@ def print_rows(name: str, rows: list[dict[str, Any]], decimals: dict[str, int], 
         return
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for column in rows[0]:
-        table.add_column(column.removesuffix("_atoms"), header_style="dim", justify="right" if column.endswith("_atoms") else "left")
+        table.add_column(
+            column.removesuffix("_atoms"),
+            header_style="dim",
+            justify="right" if column.endswith("_atoms") else "left",
+        )
     for row in rows:
         places = decimals.get(row.get("instrument", ""))
         table.add_row(
@@ -98,7 +108,9 @@ def print_trace(found: dict[str, Any], decimals: dict[str, int], console: Consol
         console.print(f"  {show(int(part['atoms']), places):>28}  {part['chain_id']}", markup=False)
         for fill in part["fills"]:
             console.print(f"  {'':>28}    [dim]{_place(fill)}[/]")
-    console.print(f"  {show(int(found['net_atoms']), places):>28}  [bold]settled[/], the sum of {len(found['contributions'])} chains")
+    console.print(
+        f"  {show(int(found['net_atoms']), places):>28}  [bold]settled[/], the sum of {len(found['contributions'])} chains"
+    )
 
 
 def print_fill_trace(found: dict[str, Any], decimals: dict[str, int], console: Console) -> None:
@@ -107,7 +119,9 @@ def print_fill_trace(found: dict[str, Any], decimals: dict[str, int], console: C
     console.print(f"  read from {_place(found['fill'])}")
     for step in found["cycles"]:
         why = f" ({step['reason']})" if step["reason"] else ""
-        console.print(f"  {step['batch_id']}  {step['state'].lower()}{why}, chain {step['chain_id']}, age {step['age']}")
+        console.print(
+            f"  {step['batch_id']}  {step['state'].lower()}{why}, chain {step['chain_id']}, age {step['age']}"
+        )
         for owed in step.get("obligations", []):
             amount = show(int(owed["quantity_atoms"]), decimals[owed["instrument"]])
             console.print(f"    {owed['payer']} paid {owed['receiver']} {amount} {owed['instrument']}")

@@ -99,9 +99,7 @@ def sum_atoms(frame: pl.DataFrame, by: Sequence[str], columns: Iterable[str]) ->
             for high, low in zip(sums[f"{column}_high"].to_list(), sums[f"{column}_low"].to_list(), strict=True)
         ]
         require_carried(totals, column)
-        sums = sums.drop(f"{column}_high", f"{column}_low").with_columns(
-            pl.Series(column, totals, dtype=pl.Int128)
-        )
+        sums = sums.drop(f"{column}_high", f"{column}_low").with_columns(pl.Series(column, totals, dtype=pl.Int128))
     return sums.select(*by, *columns, "rows")
 
 
@@ -123,9 +121,7 @@ def mul_div(a: pl.Series, b: pl.Series, divisor: pl.Series, rounding: Rounding) 
     if a.is_empty():
         return pl.Series(a.name, [], dtype=pl.Int128)
     if _largest(a).bit_length() + _largest(b).bit_length() <= BITS_SAFE:
-        frame = pl.DataFrame({"a": a, "b": b, "d": divisor.cast(pl.Int128)}).with_columns(
-            p=pl.col("a") * pl.col("b")
-        )
+        frame = pl.DataFrame({"a": a, "b": b, "d": divisor.cast(pl.Int128)}).with_columns(p=pl.col("a") * pl.col("b"))
         frame = frame.with_columns(q=pl.col("p") // pl.col("d"))
         frame = frame.with_columns(r=pl.col("p") - pl.col("q") * pl.col("d"))
         # The remainder of a floor division is never negative, so each rounding only ever adds one.

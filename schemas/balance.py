@@ -33,7 +33,9 @@ class Available(Contract):
     account: str
     custodian: str
     book_atoms: pl.Int128 = pa.Field(nullable=True, description="Closing of the last cycle. Null: no book yet.")
-    statement_atoms: pl.Int128 = pa.Field(nullable=True, description="Available by COMPLETE statement. Null: none came.")
+    statement_atoms: pl.Int128 = pa.Field(
+        nullable=True, description="Available by COMPLETE statement. Null: none came."
+    )
     available_atoms: pl.Int128 = pa.Field(
         ge=0, description="The statement's where one came; else the book, with a DELTA added, and at least 0."
     )

@@ -1,6 +1,6 @@
 """How a frame is held to its contract: one class per concept, checked whole, by Pandera."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import pandera.polars as pa
 import polars as pl
@@ -30,7 +30,7 @@ class Contract(pa.DataFrameModel):
         return {name: column.dtype.type for name, column in cls.to_schema().columns.items()}
 
     @classmethod
-    def empty(cls) -> pl.DataFrame:
+    def empty(cls, *_args: Any) -> pl.DataFrame:  # type: ignore[override]
         """No rows, the right columns."""
         return pl.DataFrame(schema=cls.dtypes())
 
@@ -49,4 +49,4 @@ class Contract(pa.DataFrameModel):
                 f"a frame of {cls.__name__} breaks its contract in {error.failure_cases.height:,} places ({found}). "
                 "Nothing was written. This is a fault of Trine or of a venue module: please report it."
             ) from error
-        return checked.select(cls.names())  # type: ignore[no-any-return]
+        return checked.select(cls.names())

@@ -32,7 +32,9 @@ class CreditLine(Contract):
     nop_limit_atoms: pl.Int128 = pa.Field(ge=0, description="Net open position.")
     nop_formula: str = pa.Field(isin=["GREATER_OF_LONG_SHORT", "SUM_ABS", "NET_DOWNSIDE"])
     dsl_limit_atoms: pl.Int128 = pa.Field(ge=0, description="Daily settlement limit: net payable per value date.")
-    breach_action: str = pa.Field(isin=["REJECT", "HOLD"], description="What happens to the fill that breaks NOP or DSL.")
+    breach_action: str = pa.Field(
+        isin=["REJECT", "HOLD"], description="What happens to the fill that breaks NOP or DSL."
+    )
 
 
 class SettlementCredit(Contract):

@@ -64,9 +64,7 @@ class Fill(Contract):
     quote: str
     # A bust needs no amounts: base_atoms, quote_atoms and price are null in an H that states none, and only there.
     base_atoms: pl.Int128 = pa.Field(nullable=True, gt=0)
-    quote_atoms: pl.Int128 = pa.Field(
-        nullable=True, gt=0, description="The venue's own amount, not price x quantity."
-    )
+    quote_atoms: pl.Int128 = pa.Field(nullable=True, gt=0, description="The venue's own amount, not price x quantity.")
     quote_increment_atoms: pl.Int128 = pa.Field(gt=0, description="Two statements of an amount may differ by it.")
     price: str = pa.Field(nullable=True, description="As written, without leading or trailing zeros.")
     traded_at: Instant

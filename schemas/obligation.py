@@ -26,7 +26,9 @@ class Trade(Contract):
     buy_fill_id: str
     sell_fill_id: str
     compensates: str = pa.Field(nullable=True, description="The settled chain that this one reverses, after a bust.")
-    hold_reason: str = pa.Field(nullable=True, description="schemas.reasons.HoldReason: it cannot settle in this cycle.")
+    hold_reason: str = pa.Field(
+        nullable=True, description="schemas.reasons.HoldReason: it cannot settle in this cycle."
+    )
 
 
 class Outcome(Contract):

@@ -245,7 +245,11 @@ def complaints(
             continue
         if decision["reason"] is None:
             found.append("a chain waits without a reason")
-        if trade["hold_reason"] is None and set(nets([trade])) <= set(available) and not shortages([*settling, trade], together):
+        if (
+            trade["hold_reason"] is None
+            and set(nets([trade])) <= set(available)
+            and not shortages([*settling, trade], together)
+        ):
             found.append("a chain waits that could still be added")
     return found
 
@@ -253,7 +257,9 @@ def complaints(
 # What the prime brokers stand for
 
 
-def exposure(trades: Iterable[Row], line: Row, worth: Mapping[str, Fraction], reference: str) -> tuple[Fraction, Fraction]:
+def exposure(
+    trades: Iterable[Row], line: Row, worth: Mapping[str, Fraction], reference: str
+) -> tuple[Fraction, Fraction]:
     """Return the net open position and the largest net payable of one value date, of a client under its line.
 
     `worth` is what one atom is worth in reference atoms.

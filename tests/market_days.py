@@ -173,12 +173,18 @@ def prices_of(said: Iterable[tuple[str, str]]) -> pl.DataFrame:
     for instrument, text in said:
         whole, _, fraction = text.replace("_", "").partition(".")
         rows.append(
-            {"instrument": instrument, "price_units": int(whole + fraction), "price_scale": 10 ** len(fraction)}
+            {
+                "instrument": instrument,
+                "price_units": int(whole + fraction),
+                "price_scale": 10 ** len(fraction),
+            }
         )
     return frame(Price, rows)
 
 
-def accounts_of(trades: pl.DataFrame, holdings: str = "", *, extra: Mapping[tuple[str, str], int] | None = None) -> pl.DataFrame:
+def accounts_of(
+    trades: pl.DataFrame, holdings: str = "", *, extra: Mapping[tuple[str, str], int] | None = None
+) -> pl.DataFrame:
     """Return Available: an account for every party and instrument of `trades`, empty but for `holdings`.
 
     `holdings` is lines of 'participant instrument amount'; `extra` maps (participant, instrument) to atoms.
@@ -224,7 +230,11 @@ def lines_of(text: str, **given: Any) -> pl.DataFrame:
     rows = []
     for row in cells(text):
         made = {name: _value(cell, dtypes[name]) for name, cell in row.items() if name in dtypes}
-        made |= {f"{name}_atoms": amount(row[name], "USD") for name in ("fill_limit", "nop_limit", "dsl_limit") if name in row}
+        made |= {
+            f"{name}_atoms": amount(row[name], "USD")
+            for name in ("fill_limit", "nop_limit", "dsl_limit")
+            if name in row
+        }
         rows.append(made)
     billion = amount("1_000_000_000", "USD")
     defaults: dict[str, Any] = {
@@ -244,7 +254,11 @@ def designations_of(text: str, **given: Any) -> pl.DataFrame:
 
 
 def chosen_of(
-    trades: pl.DataFrame, funds: pl.DataFrame, credit: pl.DataFrame | None = None, *, solve: Solver | None = None
+    trades: pl.DataFrame,
+    funds: pl.DataFrame,
+    credit: pl.DataFrame | None = None,
+    *,
+    solve: Solver | None = None,
 ) -> Selection:
     """Return the selection among `trades`."""
     credit = SettlementCredit.empty() if credit is None else credit

@@ -227,9 +227,7 @@ def test_a_line_stated_twice_is_one_and_with_two_limits_is_none(tmp_path: Path) 
         ("L-2,,1,", "MISSING_FIELD"),
     ],
 )
-def test_settlement_credit_that_cannot_be_believed_is_kept_out_alone(
-    tmp_path: Path, row: str, flaw: str
-) -> None:
+def test_settlement_credit_that_cannot_be_believed_is_kept_out_alone(tmp_path: Path, row: str, flaw: str) -> None:
     credit = read(tmp_path, credit_lines=LINES, settlement_credit=LENT + row + "\n")
     assert flaws(credit) == [("settlement_credit", 3, flaw)]
     assert credit.settlement_credit.height == 2
@@ -263,9 +261,7 @@ def test_no_damage_to_a_credit_file_ends_in_anything_but_a_count(tmp_path: Path)
             data = bytearray(text.encode())
             for _ in range(chance.randint(1, 3)):
                 place = chance.randrange(len(data))
-                data[place : place + chance.choice([0, 1, 30])] = chance.choice(
-                    [b"", b",", b'"', b"\xff", b"9", b"\n"]
-                )
+                data[place : place + chance.choice([0, 1, 30])] = chance.choice([b"", b",", b'"', b"\xff", b"9", b"\n"])
             damaged[name] = bytes(data)
         credit = read(tmp_path, **damaged)
         kept = {"designations": credit.designations, "credit_lines": credit.lines}

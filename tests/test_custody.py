@@ -174,9 +174,7 @@ def test_a_sound_row_becomes_a_balance_in_atoms_that_points_at_its_bytes(tmp_pat
         ({"total": "-3.5", "available": "-5.0"}, "NEGATIVE_BALANCE"),
     ],
 )
-def test_a_row_that_cannot_be_believed_is_kept_out_alone(
-    tmp_path: Path, change: dict[str, str], flaw: str
-) -> None:
+def test_a_row_that_cannot_be_believed_is_kept_out_alone(tmp_path: Path, change: dict[str, str], flaw: str) -> None:
     other = {"account": "B-1", "account_title_lei": BETA}
     statements = read(tmp_path, s__csv=csv_of(change, other))
     assert flaws(statements) == [flaw]
@@ -300,9 +298,7 @@ def test_no_files_are_no_balances() -> None:
 
 
 @pytest.mark.parametrize("version", ["02", "08", "13"])
-def test_opening_and_booked_entries_make_the_closing_balance_in_any_version(
-    tmp_path: Path, version: str
-) -> None:
+def test_opening_and_booked_entries_make_the_closing_balance_in_any_version(tmp_path: Path, version: str) -> None:
     (row,) = read(tmp_path, s__xml=camt(STMT, version=version)).balances.rows(named=True)
     assert (row["participant"], row["instrument"], row["custodian"]) == ("ALPHA", "USD", "BANK")
     assert (row["total_atoms"], row["available_atoms"], row["encumbered_atoms"]) == (13025, 13025, 0)
@@ -310,9 +306,7 @@ def test_opening_and_booked_entries_make_the_closing_balance_in_any_version(
 
 
 @pytest.mark.parametrize(("stated", "available"), [("130.25", 13025), ("5130.25", 13025), ("30.00", 3000)])
-def test_available_is_what_is_there_and_never_a_credit_line(
-    tmp_path: Path, stated: str, available: int
-) -> None:
+def test_available_is_what_is_there_and_never_a_credit_line(tmp_path: Path, stated: str, available: int) -> None:
     with_available = STMT.replace("<Ntry>", balance("CLAV", stated) + "<Ntry>", 1)
     (row,) = read(tmp_path, s__xml=camt(with_available)).balances.rows(named=True)
     assert (row["available_atoms"], row["encumbered_atoms"]) == (available, 13025 - available)
@@ -399,9 +393,7 @@ def test_records_are_found_in_the_bytes_behind_prefixes_comments_and_quoted_brac
     ).encode()
     statements = read(tmp_path, s__xml=document)
     assert statements.balances["offset"].to_list() == [document.index(b"<c:Stmt note")]
-    assert statements.quarantined.select("record", "flaw", "raw").rows() == [
-        (2, "BALANCE_IDENTITY", bad.encode())
-    ]
+    assert statements.quarantined.select("record", "flaw", "raw").rows() == [(2, "BALANCE_IDENTITY", bad.encode())]
 
 
 SECRET = "the-secret-of-this-test"

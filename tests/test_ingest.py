@@ -17,9 +17,7 @@ from schemas.fill import FileCount, Fill, Quarantined
 from schemas.instrument import Instrument, Price
 from schemas.participant import Account, Participant, Symbol, TradingAccount
 
-CYCLE = Cycle(
-    "C4H-20261120-0400", datetime(2026, 11, 20, 4, tzinfo=UTC), datetime(2026, 11, 20, 8, tzinfo=UTC)
-)
+CYCLE = Cycle("C4H-20261120-0400", datetime(2026, 11, 20, 4, tzinfo=UTC), datetime(2026, 11, 20, 8, tzinfo=UTC))
 NOTHING_KNOWN = Fill.empty().select("fill_id", "content_hash")
 VENUES = {
     "CSVX": "delimited", "FIXX": "fix44", "KRKN": "kraken", "COIN": "coinbase", "BYBT": "bybit",
@@ -35,9 +33,7 @@ def rows(contract: type, *lines: str) -> pl.DataFrame:
 
 
 REFERENCE = Reference(
-    instruments=rows(
-        Instrument, "BTC Bitcoin CRYPTO bitcoin 8 - - - ACTIVE", "USD Dollar FIAT - 2 - - USD ACTIVE"
-    ),
+    instruments=rows(Instrument, "BTC Bitcoin CRYPTO bitcoin 8 - - - ACTIVE", "USD Dollar FIAT - 2 - - USD ACTIVE"),
     prices=Price.empty(),
     participants=rows(
         Participant,
@@ -96,9 +92,7 @@ def test_a_report_known_from_an_earlier_cycle_is_a_duplicate_and_another_content
     tmp_path: Path,
 ) -> None:
     known = take(tmp_path, {"CSVX/a.csv": HEADER + trade("E1")}).fills.select("fill_id", "content_hash")
-    taken = take(
-        tmp_path, {"CSVX/b.csv": HEADER + trade("E1") + trade("E1", quantity="0.6") + trade("E2")}, known
-    )
+    taken = take(tmp_path, {"CSVX/b.csv": HEADER + trade("E1") + trade("E1", quantity="0.6") + trade("E2")}, known)
     assert counted(taken) == [("CSVX/b.csv", 3, 1, 1, 1, None)]
     assert taken.quarantined.select("record", "flaw").rows() == [(2, "CONFLICTING_COPIES")]
 
@@ -130,9 +124,7 @@ def test_files_of_no_known_venue_or_account_are_kept_out_whole(tmp_path: Path) -
 
 
 def test_one_bad_file_does_not_stop_the_others(tmp_path: Path) -> None:
-    taken = take(
-        tmp_path, {"CSVX/a.csv": b"", "CSVX/b.csv": HEADER + trade(), "PQTX/c.parquet": b"PAR1 torn"}
-    )
+    taken = take(tmp_path, {"CSVX/a.csv": b"", "CSVX/b.csv": HEADER + trade(), "PQTX/c.parquet": b"PAR1 torn"})
     assert [row[-1] for row in counted(taken)] == ["FILE_EMPTY", None, "FILE_UNREADABLE"]
     assert taken.fills.height == 1
 
@@ -149,9 +141,7 @@ class Panic(BaseException):
     """Like the one of Polars, which is no Exception."""
 
 
-@pytest.mark.parametrize(
-    ("raised", "expected"), [(Panic("x"), "Panic"), (ValueError("secret amount"), "ValueError")]
-)
+@pytest.mark.parametrize(("raised", "expected"), [(Panic("x"), "Panic"), (ValueError("secret amount"), "ValueError")])
 def test_what_a_parser_did_not_foresee_keeps_the_file_out_and_shows_nothing_of_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, raised: BaseException, expected: str
 ) -> None:
@@ -163,18 +153,14 @@ def test_what_a_parser_did_not_foresee_keeps_the_file_out_and_shows_nothing_of_i
     assert taken.quarantined.select("flaw", "detail").rows() == [("FILE_UNREADABLE", expected)]
 
 
-def test_our_own_broken_promise_is_not_blamed_on_the_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_our_own_broken_promise_is_not_blamed_on_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wrong = Dialect(DIALECTS["delimited"].cut, lambda _: pl.DataFrame({"price": [1.0]}))
     monkeypatch.setitem(DIALECTS, "delimited", wrong)
     with pytest.raises(BrokenInvariant, match="something else than a Report"):
         take(tmp_path, {"CSVX/a.csv": HEADER + trade()})
 
 
-def test_a_parser_that_loses_a_line_is_found_out_by_the_bytes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_parser_that_loses_a_line_is_found_out_by_the_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cut, parse = DIALECTS["delimited"][:2]
     monkeypatch.setitem(DIALECTS, "delimited", Dialect(cut, lambda piece: parse(piece).head(1), lines=True))
     taken = take(tmp_path, {"CSVX/a.csv": HEADER + trade("E1") + trade("E2")})

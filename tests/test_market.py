@@ -195,9 +195,7 @@ def test_an_account_for_each_client_and_broker_in_each_instrument_is_stated_once
     stated = [(r["account"], r["instrument"]) for r in table(day[0] / "custody/strongvault.csv")]
     for path in (day[0] / "custody").glob("*.xml"):
         for one in etree.parse(path).iterfind(".//{*}Stmt"):
-            account = one.findtext(".//{*}Acct/{*}Id/{*}IBAN") or one.findtext(
-                ".//{*}Acct/{*}Id/{*}Othr/{*}Id"
-            )
+            account = one.findtext(".//{*}Acct/{*}Id/{*}IBAN") or one.findtext(".//{*}Acct/{*}Id/{*}Othr/{*}Id")
             stated.append((account, one.findtext(".//{*}Acct/{*}Ccy")))
     assert sorted(stated) == sorted(accounts)
     assert len(accounts) == 15 * 10
@@ -205,9 +203,7 @@ def test_an_account_for_each_client_and_broker_in_each_instrument_is_stated_once
 
 def test_a_wallet_statement_adds_up_and_says_what_the_summary_says(day: tuple[Path, MarketSummary]) -> None:
     decimals = {r["instrument"]: int(r["decimals"]) for r in table(day[0] / "reference/instruments.csv")}
-    owners = {
-        (r["account"], r["instrument"]): r["participant"] for r in table(day[0] / "reference/accounts.csv")
-    }
+    owners = {(r["account"], r["instrument"]): r["participant"] for r in table(day[0] / "reference/accounts.csv")}
     encumbered = 0
     for row in table(day[0] / "custody/strongvault.csv"):
         atoms = {
@@ -329,9 +325,7 @@ def test_a_bust_and_a_correction_of_each_side_refer_to_reports_that_were_sent(
 def test_a_bad_number_is_no_decimal_or_has_a_digit_too_many(spoilt: tuple[Path, MarketSummary]) -> None:
     quantities = [quantity for *_, quantity in first_reports(spoilt[0])]
     assert {"1e5", "NaN"} <= set(quantities)
-    assert (
-        sum(quantity in ("1e5", "NaN") or len(quantity.partition(".")[2]) > 8 for quantity in quantities) >= 3
-    )
+    assert sum(quantity in ("1e5", "NaN") or len(quantity.partition(".")[2]) > 8 for quantity in quantities) >= 3
 
 
 def test_an_unknown_party_has_a_valid_lei_that_is_not_registered(spoilt: tuple[Path, MarketSummary]) -> None:

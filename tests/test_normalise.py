@@ -77,8 +77,7 @@ TRADE = {
 
 def judge(*changes: dict[str, str | None]) -> pl.DataFrame:
     reports = [
-        {**TRADE, **change, "record": number, "offset": 0, "length": 1}
-        for number, change in enumerate(changes, 1)
+        {**TRADE, **change, "record": number, "offset": 0, "length": 1} for number, change in enumerate(changes, 1)
     ]
     frame = pl.DataFrame(reports, schema=Report.dtypes())
     return normalise(frame, venue=VENUE, file=FILE, reference=REFERENCE, cut_at=CUT)
@@ -180,20 +179,13 @@ def test_digits_beyond_the_instrument_are_refused_and_trailing_zeros_are_not() -
 
 
 def test_an_amount_beyond_what_a_fill_may_be_is_refused() -> None:
-    assert (
-        fill(symbol="NEAR/JPY", quantity="10000000000", price="1", quote_quantity=None)["base_atoms"]
-        == 10**34
-    )
-    assert (
-        flaw(symbol="NEAR/JPY", quantity="10000000001", price="1", quote_quantity=None) == "AMOUNT_TOO_LARGE"
-    )
+    assert fill(symbol="NEAR/JPY", quantity="10000000000", price="1", quote_quantity=None)["base_atoms"] == 10**34
+    assert flaw(symbol="NEAR/JPY", quantity="10000000001", price="1", quote_quantity=None) == "AMOUNT_TOO_LARGE"
     big = flaw(symbol="BTC/NEAR", quantity="100000000", price="9" * 38, quote_quantity=None)
     assert big == "AMOUNT_TOO_LARGE"
 
 
-def test_a_quote_amount_that_no_venue_states_is_price_times_quantity_half_even_and_at_least_one_atom() -> (
-    None
-):
+def test_a_quote_amount_that_no_venue_states_is_price_times_quantity_half_even_and_at_least_one_atom() -> None:
     amounts = [("0.5", "0.01"), ("1.5", "0.01"), ("2.5", "0.01"), ("0.00000001", "0.01"), ("3", "0.07")]
     frame = judge(*({"quantity": q, "price": p, "quote_quantity": None} for q, p in amounts))
     assert frame["quote_atoms"].to_list() == [1, 2, 2, 1, 21]
@@ -303,9 +295,7 @@ def test_a_bust_needs_no_amounts_and_keeps_those_it_states() -> None:
 def test_the_content_hash_is_of_what_is_said_and_not_of_how_or_where() -> None:
     same = judge({}, {"price": "0105433.6"}, {"quantity": "0.250", "trade_on": "2026-11-20"})["content_hash"]
     assert same.n_unique() == 1
-    other = judge(
-        {}, {"quote_quantity": "26358.41"}, {"side": "2"}, {"account": "x"}, {"fee": "1"}, {"exec_id": "E9"}
-    )
+    other = judge({}, {"quote_quantity": "26358.41"}, {"side": "2"}, {"account": "x"}, {"fee": "1"}, {"exec_id": "E9"})
     assert other["content_hash"].n_unique() == 6
 
 

@@ -137,9 +137,7 @@ def test_a_price_is_kept_exactly_without_trailing_zeros_and_the_reference_instru
         ("prices.csv", "USD,1.01,2026-11-20T11:59:59Z", "CONFLICTING_COPIES"),
     ],
 )
-def test_a_row_that_cannot_be_believed_is_kept_out_alone(
-    tmp_path: Path, file: str, row: str, flaw: str
-) -> None:
+def test_a_row_that_cannot_be_believed_is_kept_out_alone(tmp_path: Path, file: str, row: str, flaw: str) -> None:
     record = WORLD[file].count("\n")
     reference = read(tmp_path, **{file: "+" + row})
     assert flaws(reference) == [(file, record, flaw)]
@@ -194,9 +192,9 @@ def test_the_reference_instrument_may_be_priced_at_one_and_at_nothing_else(tmp_p
 
 def test_the_same_row_twice_is_one_and_two_contents_of_one_key_are_none(tmp_path: Path) -> None:
     twice = read(tmp_path, **{"symbols.csv": "+SPTX,BTC/USD,BTC,USD,0.01"})
-    assert twice.counts.filter(file="reference/symbols.csv").select(
-        "accepted", "quarantined", "duplicates"
-    ).rows() == [(1, 0, 1)]
+    assert twice.counts.filter(file="reference/symbols.csv").select("accepted", "quarantined", "duplicates").rows() == [
+        (1, 0, 1)
+    ]
     contradicted = read(tmp_path, **{"symbols.csv": "+SPTX,BTC/USD,BTC,USD,0.02"})
     assert flaws(contradicted) == [
         ("symbols.csv", 1, "CONFLICTING_COPIES"),
@@ -238,9 +236,7 @@ def test_every_typo_of_one_character_in_a_dti_is_refused() -> None:
     assert not any(dti_is_valid(typo) for typo in typos)
 
 
-@pytest.mark.parametrize(
-    "name", ["instruments.csv", "participants.csv", "accounts.csv", "prices.csv", "venues.toml"]
-)
+@pytest.mark.parametrize("name", ["instruments.csv", "participants.csv", "accounts.csv", "prices.csv", "venues.toml"])
 def test_nothing_starts_without_a_mandatory_file_and_the_message_names_it(tmp_path: Path, name: str) -> None:
     with pytest.raises(RefusedInput, match=name):
         read(tmp_path, **{name: None})
@@ -298,9 +294,7 @@ def test_no_damage_to_a_reference_table_ends_in_anything_but_a_count_or_a_refusa
         data = bytearray(WORLD[name].encode())
         for _ in range(chance.randint(1, 4)):
             place = chance.randrange(len(data))
-            data[place : place + chance.randint(0, 2)] = chance.choice(
-                [b"", b",", b'"', b"\xff", b"9", b"\n", b"\r"]
-            )
+            data[place : place + chance.randint(0, 2)] = chance.choice([b"", b",", b'"', b"\xff", b"9", b"\n", b"\r"])
         try:
             reference = read(tmp_path, **{name: bytes(data)})
         except RefusedInput:

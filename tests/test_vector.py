@@ -47,9 +47,7 @@ both_solvers = pytest.mark.parametrize("solve", [solve_exactly, auditor.enumerat
 
 @pytest.fixture(scope="module")
 def trades() -> pl.DataFrame:
-    agreed = agree(
-        fills_of(FILLS), Trade.empty(), reference=reference("A", "B", "C"), cut_at=CUT_AT, policy=Policy()
-    )
+    agreed = agree(fills_of(FILLS), Trade.empty(), reference=reference("A", "B", "C"), cut_at=CUT_AT, policy=Policy())
     assert agreed.outcomes.is_empty()
     return Trade.hold(agreed.trades.select(Trade.names()))
 
@@ -105,7 +103,13 @@ def test_clients_net_to_the_worked_figures_and_both_prime_brokers_to_zero(trades
     ],
 )  # fmt: skip
 def test_each_case_of_the_worked_example_settles_exactly_the_best_set(
-    trades: pl.DataFrame, solve: Solver, holdings: str, credit: str, settling: set[str], value: str, drawn: str | None
+    trades: pl.DataFrame,
+    solve: Solver,
+    holdings: str,
+    credit: str,
+    settling: set[str],
+    value: str,
+    drawn: str | None,
 ) -> None:
     funds, lent = accounts_of(trades, holdings), credit_of(credit)
     selection = chosen_of(trades, funds, lent, solve=solve)

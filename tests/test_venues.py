@@ -274,9 +274,7 @@ def test_a_json_record_that_is_no_plain_fill_gets_its_reason(
         ("binance", b"", "FILE_EMPTY"),
     ],
 )
-def test_json_that_is_no_trade_history_is_refused_whole(
-    tmp_path: Path, venue: str, data: bytes, flaw: str
-) -> None:
+def test_json_that_is_no_trade_history_is_refused_whole(tmp_path: Path, venue: str, data: bytes, flaw: str) -> None:
     assert refusal(tmp_path, venue, data) == flaw
 
 
@@ -298,9 +296,7 @@ def test_delimited_leaves_blank_cells_null_and_columns_that_are_not_there_too(tm
 
 
 @pytest.mark.parametrize("header", [b"quantity,price", b"quantity,prize", b"price,price"])
-def test_delimited_is_refused_when_a_column_is_misspelt_missing_or_doubled(
-    tmp_path: Path, header: bytes
-) -> None:
+def test_delimited_is_refused_when_a_column_is_misspelt_missing_or_doubled(tmp_path: Path, header: bytes) -> None:
     changed = CSV.replace(b"quantity,price,traded_at", header)
     assert refusal(tmp_path, "delimited", changed) == "FILE_BAD_HEADER"
 
@@ -348,9 +344,7 @@ def test_parquet_with_a_missing_column_or_a_giant_cell_is_refused(tmp_path: Path
     assert refusal(tmp_path, "parquet", parquet(tmp_path, giant)) == "FILE_UNREADABLE"
 
 
-def test_a_small_parquet_file_with_too_many_rows_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_small_parquet_file_with_too_many_rows_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "SLICE_RECORDS", 50_000)
     most = parquet(tmp_path, table().head(1).select(pl.all().repeat_by(50_000).explode()))
     assert len(most) < 50_000

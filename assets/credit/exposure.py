@@ -15,9 +15,7 @@ from schemas.atoms import divide
 from schemas.obligation import Outcome, Trade
 from schemas.reasons import FillState, HoldReason, Rejection
 
-Scale = dict[
-    str, tuple[int, int]
-]  # instrument -> (units, divisor): atoms x units / divisor, in reference atoms
+Scale = dict[str, tuple[int, int]]  # instrument -> (units, divisor): atoms x units / divisor, in reference atoms
 
 
 class GiveUps(NamedTuple):
@@ -131,7 +129,7 @@ def _ask(
     trade: dict[str, Any], designated: set[tuple[str, str]], exposures: dict[tuple[str, str], Exposure]
 ) -> Rejection | HoldReason | None:
     """Ask the broker of each side. Only when both accept is the exposure of either one used."""
-    undo = []
+    undo: list[Any] = []
     for side, sign in (("buyer", 1), ("seller", -1)):
         broker, client = trade[f"{side}_broker"], trade[side]
         if broker is None:
@@ -171,9 +169,7 @@ def _undone(undo: list[Any], answer: Rejection | HoldReason) -> Rejection | Hold
 def _designated(trades: pl.DataFrame, designations: pl.DataFrame) -> set[tuple[str, str]]:
     """Return (chain_id, side) for each side whose broker had designated its client at trade time."""
     found: set[tuple[str, str]] = set()
-    notices = designations.filter(pl.col("status") == "ACTIVE").rename(
-        {"venue": "at", "client": "for_client"}
-    )
+    notices = designations.filter(pl.col("status") == "ACTIVE").rename({"venue": "at", "client": "for_client"})
     for side in ("buyer", "seller"):
         allowed = trades.select(
             "chain_id", "venue", "base", "quote", "traded_at", prime_broker=f"{side}_broker", for_client=side

@@ -99,18 +99,14 @@ def _between_parties(rows: pl.DataFrame, reference: Reference) -> tuple[pl.DataF
     """Return rows with their parties and validity in our own terms, and the rules on them."""
     parties = reference.participants
     rows = (
-        rows.join(
-            parties.select(pb_lei="lei", prime_broker="participant"), "pb_lei", "left", maintain_order="left"
-        )
+        rows.join(parties.select(pb_lei="lei", prime_broker="participant"), "pb_lei", "left", maintain_order="left")
         .join(
             parties.select(client_lei="lei", client="participant"),
             "client_lei",
             "left",
             maintain_order="left",
         )
-        .with_columns(
-            valid_from=instant("valid_from"), valid_to=instant("valid_to"), valid_to_text="valid_to"
-        )
+        .with_columns(valid_from=instant("valid_from"), valid_to=instant("valid_to"), valid_to_text="valid_to")
     )
     return rows, [
         (
@@ -164,21 +160,15 @@ def _judge_lines(rows: pl.DataFrame, reference: Reference, reference_instrument:
     rules += [not_among("nop_formula", NOP_FORMULAS), not_among("breach_action", BREACH_ACTIONS)]
     for name in LIMITS:
         # Blank is zero, not infinite (R8): whoever forgets a limit must not give all.
-        rows = scale(
-            rows.with_columns(pl.col(name).fill_null("0")), name, pl.lit(decimals), out=f"{name}_atoms"
-        )
+        rows = scale(rows.with_columns(pl.col(name).fill_null("0")), name, pl.lit(decimals), out=f"{name}_atoms")
         rules += _amount(name)
     lines_of_pair = pl.col("line_id").drop_nulls().n_unique().over("prime_broker", "client")
-    rules.append(
-        (lines_of_pair > 1, Flaw.CONFLICTING_COPIES, "line_id: expected one line for a broker and a client")
-    )
+    rules.append((lines_of_pair > 1, Flaw.CONFLICTING_COPIES, "line_id: expected one line for a broker and a client"))
     return first_flaw(rows, rules)
 
 
 def _judge_settlement_credit(rows: pl.DataFrame, lines: pl.DataFrame, reference: Reference) -> pl.DataFrame:
-    rows = rows.join(
-        lines.select("line_id", "prime_broker", "client"), "line_id", "left", maintain_order="left"
-    )
+    rows = rows.join(lines.select("line_id", "prime_broker", "client"), "line_id", "left", maintain_order="left")
     rows = rows.join(
         reference.instruments.select("instrument", "decimals"), "instrument", "left", maintain_order="left"
     ).with_columns(pl.col("drawn").fill_null("0"))

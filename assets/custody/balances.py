@@ -46,9 +46,7 @@ class Statements:
     counts: pl.DataFrame  # schemas.fill.FileCount
 
 
-def read_balances(
-    files: Sequence[SourceFile], reference: Reference, cut_at: datetime, stale_hours: int
-) -> Statements:
+def read_balances(files: Sequence[SourceFile], reference: Reference, cut_at: datetime, stale_hours: int) -> Statements:
     """Return the one row that counts for each account and instrument, from all custody files together.
 
     Of COMPLETE rows the highest `statement_seq` counts. An earlier one is accepted input that no longer
@@ -71,9 +69,7 @@ def read_balances(
     if not texts:
         return Statements(Balance.empty(), pl.concat(quarantined), pl.concat(counts).sort("file"))
     judged = _judge(pl.concat(texts), reference, cut_at.astimezone(UTC), stale_hours)
-    rows = _resolve(
-        judged.with_columns(pl.Series("file", [files[n].name for n in judged["file_number"]], pl.String))
-    )
+    rows = _resolve(judged.with_columns(pl.Series("file", [files[n].name for n in judged["file_number"]], pl.String)))
     for (number,), of_file in rows.group_by("file_number", maintain_order=True):
         file = files[number]
         bad = quarantine_rows(file, of_file)
@@ -151,9 +147,7 @@ def _judge(text: pl.DataFrame, reference: Reference, cut_at: datetime, stale_hou
         for name in ("total", *PARTS)
     ]
     # It may wrap, but only for amounts that the rules above have already refused.
-    rules.append(
-        (parts != pl.col("total_atoms"), Flaw.BALANCE_IDENTITY, f"total: expected {' + '.join(PARTS)}")
-    )
+    rules.append((parts != pl.col("total_atoms"), Flaw.BALANCE_IDENTITY, f"total: expected {' + '.join(PARTS)}"))
     return first_flaw(rows, rules).with_columns(
         as_of="at", statement_seq="seq", encumbered_atoms=pl.col("total_atoms") - pl.col("available_atoms")
     )
@@ -169,21 +163,16 @@ def _resolve(rows: pl.DataFrame) -> pl.DataFrame:
     account = ["account", "instrument"]
     complete = pl.col("update") == "COMPLETE"
     content = pl.struct(pl.exclude("row", *place))
-    rank = pl.when(complete).then(
-        pl.col("statement_seq")
-    )  # DELTA rows have no rank: all of them stand together.
+    rank = pl.when(complete).then(pl.col("statement_seq"))  # DELTA rows have no rank: all of them stand together.
     good = good.with_columns(rank=rank, last=rank.max().over(account)).with_columns(
-        clash=(content.n_unique().over([*account, "rank"]) > 1)
-        | (pl.col("update").n_unique().over(account) > 1)
+        clash=(content.n_unique().over([*account, "rank"]) > 1) | (pl.col("update").n_unique().over(account) > 1)
     )
     current = good.filter(~pl.col("clash") & (~complete | (pl.col("rank") == pl.col("last"))))
     counting = current.unique(account, keep="first", maintain_order=True)["row"].to_list()
     clashing = pl.col("row").is_in(good.filter("clash")["row"].to_list())
     return rows.with_columns(
         flaw=pl.when(clashing).then(pl.lit(str(Flaw.CONFLICTING_COPIES))).otherwise("flaw"),
-        detail=pl.when(clashing)
-        .then(pl.lit("statement_seq, update: expected one content"))
-        .otherwise("detail"),
+        detail=pl.when(clashing).then(pl.lit("statement_seq, update: expected one content")).otherwise("detail"),
         counts=pl.col("row").is_in(counting),
     )
 

@@ -46,9 +46,7 @@ def ingest(files: Sequence[SourceFile], reference: Reference, cycle: Cycle, know
         bad = quarantine_rows(file, rows)
         copies = rows.height - kept.height - rows["flaw"].count()
         counts.append(
-            count_file(
-                file, records=rows.height, accepted=kept.height, quarantined=bad.height, duplicates=copies
-            )
+            count_file(file, records=rows.height, accepted=kept.height, quarantined=bad.height, duplicates=copies)
         )
         fills.append(kept.select(Fill.names()))
         quarantined.append(bad)
@@ -94,9 +92,7 @@ def _reports(file: SourceFile, dialect: Dialect) -> list[pl.DataFrame]:
         if dialect.lines:
             data = piece.bytes()
             if reports.height != data.count(b"\n") + (not data.endswith(b"\n")):
-                raise FileRefused(
-                    Flaw.FILE_COUNT_MISMATCH, "the parser saw another number of records than there are"
-                )
+                raise FileRefused(Flaw.FILE_COUNT_MISMATCH, "the parser saw another number of records than there are")
         frames.append(reports)
     return frames
 
@@ -105,9 +101,7 @@ def _rows_as_bytes(reports: pl.DataFrame) -> pl.Series:
     """Return as `raw` the rows of a form that has no bytes for each (length 0), in JSON; null for others."""
     if not (reports["length"] == 0).any():
         return pl.Series("raw", [None] * reports.height, dtype=pl.Binary)
-    return reports.select(
-        pl.struct(REPORT_TEXT).struct.json_encode().cast(pl.Binary).alias("raw")
-    ).to_series()
+    return reports.select(pl.struct(REPORT_TEXT).struct.json_encode().cast(pl.Binary).alias("raw")).to_series()
 
 
 def _nothing() -> pl.DataFrame:
@@ -129,10 +123,7 @@ def _judge_copies(read: Sequence[tuple[SourceFile, pl.DataFrame]], known: pl.Dat
     conflict = (pl.col("known_hash") != pl.col("content_hash")) | pl.col("fill_id").is_in(torn.implode())
     rows = rows.with_columns(
         pl.when(conflict).then(pl.lit(str(Flaw.CONFLICTING_COPIES))).otherwise("flaw").alias("flaw"),
-        pl.when(conflict)
-        .then(pl.lit("exec_id: stands for two contents"))
-        .otherwise("detail")
-        .alias("detail"),
+        pl.when(conflict).then(pl.lit("exec_id: stands for two contents")).otherwise("detail").alias("detail"),
         # Files come by name and rows by record, so the first of equals is the same in any run.
         (pl.col("known_hash").is_not_null() | ~pl.col("fill_id").is_first_distinct()).alias("is_copy"),
     )

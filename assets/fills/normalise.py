@@ -32,9 +32,7 @@ def normalise(
 
     Amounts are atoms, times are UTC in nanoseconds. In a flawed row any column may be null.
     """
-    frame = reports.with_columns(
-        pl.when(pl.col(name) != "").then(pl.col(name)).alias(name) for name in REPORT_TEXT
-    )
+    frame = reports.with_columns(pl.when(pl.col(name) != "").then(pl.col(name)).alias(name) for name in REPORT_TEXT)
     for resolve in (_markets, _parties):
         frame = resolve(frame, venue, reference)
     frame = first_flaw(notionals(_amounts(_times(frame))), _rules(venue, cut_at))
@@ -132,10 +130,7 @@ def _amount_rules() -> list[Rule]:
             for flaw, what in expected.items()
             for atoms, name in named.items()
         ),
-        *(
-            (pl.col(atoms) <= 0, Flaw.NOT_POSITIVE, f"{name}: expected more than 0")
-            for atoms, name in named.items()
-        ),
+        *((pl.col(atoms) <= 0, Flaw.NOT_POSITIVE, f"{name}: expected more than 0") for atoms, name in named.items()),
         *(
             (pl.col(atoms) > most, Flaw.AMOUNT_TOO_LARGE, f"{named[atoms]}: beyond what one fill may be")
             for atoms in ("base_atoms", "quote_atoms")
@@ -152,9 +147,7 @@ def _markets(frame: pl.DataFrame, venue: Venue, reference: Reference) -> pl.Data
         markets = markets.join(decimals.rename(columns), on=leg, how="left", maintain_order="left")
     markets = scale(markets, "quote_increment", pl.col("quote_decimals"), out="quote_increment_atoms")
     if markets["quote_increment_atoms_flaw"].is_not_null().any():
-        raise BrokenInvariant(
-            "symbols.csv was accepted with an increment that is no amount. Please report it."
-        )
+        raise BrokenInvariant("symbols.csv was accepted with an increment that is no amount. Please report it.")
     one = pl.lit(1, dtype=pl.Int128)
     markets = markets.with_columns(pl.col("quote_increment_atoms").fill_null(one))
     markets = markets.drop("quote_increment", "quote_increment_atoms_flaw")
@@ -185,9 +178,7 @@ def _parties(frame: pl.DataFrame, venue: Venue, reference: Reference) -> pl.Data
     kept = reference.accounts.select(
         pl.struct(a="participant", b="instrument", c="custodian").alias("kept")
     ).to_series()
-    held = [
-        pl.struct(a="client_key", b=leg, c="custodian_key").is_in(kept.implode()) for leg in ("base", "quote")
-    ]
+    held = [pl.struct(a="client_key", b=leg, c="custodian_key").is_in(kept.implode()) for leg in ("base", "quote")]
     return frame.with_columns(pl.any_horizontal(held).alias("is_custodian"))
 
 
@@ -196,11 +187,7 @@ def _times(frame: pl.DataFrame) -> pl.DataFrame:
     frame = frame.with_columns(instant("traded_at").alias("traded_at_"))
     for name, default in (("trade_on", pl.col("traded_at_").dt.date()), ("value_on", pl.col("trade_on"))):
         given = pl.when(pl.col(name).str.contains(DATE_PATTERN)).then(pl.col(name))
-        date = (
-            pl.when(pl.col(name).is_null())
-            .then(default)
-            .otherwise(given.str.to_date("%Y-%m-%d", strict=False))
-        )
+        date = pl.when(pl.col(name).is_null()).then(default).otherwise(given.str.to_date("%Y-%m-%d", strict=False))
         frame = frame.with_columns(date.alias(name))
     return frame
 

@@ -30,8 +30,7 @@ def notionals(frame: pl.DataFrame) -> pl.DataFrame:
         & (_digits("quote_increment_atoms") + pl.col("drop") <= PROVEN_DIGITS)
     )
     known = pl.all_horizontal(
-        pl.col(name).is_not_null()
-        for name in ("base_atoms", "price_units", "quote_increment_atoms", "lift", "drop")
+        pl.col(name).is_not_null() for name in ("base_atoms", "price_units", "quote_increment_atoms", "lift", "drop")
     )
     frame = frame.with_row_index("row").with_columns(
         pl.when(~known).then(0).when(proven).then(1).otherwise(2).alias("way")
@@ -90,9 +89,7 @@ def _notionals_in_python(frame: pl.DataFrame) -> pl.DataFrame:
             rounded = max(1, divide(product, unit, "half_even"))
             # Whatever is beyond the limit is refused by it, and must fit until then.
             quote = min(rounded, limits.FILL_ATOMS_MAX + 1)
-        off.append(
-            None if stated is None or quote is None else abs(product - quote * unit) > increment * unit
-        )
+        off.append(None if stated is None or quote is None else abs(product - quote * unit) > increment * unit)
         quotes.append(quote)
     return frame.with_columns(
         pl.Series("quote_atoms", quotes, dtype=pl.Int128), pl.Series("quote_off", off, dtype=pl.Boolean)

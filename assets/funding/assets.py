@@ -10,10 +10,17 @@ from assets.partitions import cycles
 
 
 @dg.asset(
-    group_name="funding", kinds={"polars", "highs"}, owners=["team:settlement"], partitions_def=cycles, code_version="1"
+    group_name="funding",
+    kinds={"polars", "highs"},
+    owners=["team:settlement"],
+    partitions_def=cycles,
+    code_version="1",
 )
 def selection(
-    trades: dict[str, Any], obligations: dict[str, Any], balances: dict[str, Any], credit_lines: dict[str, Any]
+    trades: dict[str, Any],
+    obligations: dict[str, Any],
+    balances: dict[str, Any],
+    credit_lines: dict[str, Any],
 ) -> Product:
     """The most valuable set of chains with every side fully funded, and the reason of each chain that waits."""
     chosen = select_chains(

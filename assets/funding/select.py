@@ -83,13 +83,8 @@ def select_chains(
     effects = net_by_chain(obligations)
     accounts = available.select("participant", "instrument")
     homeless = effects.join(accounts, on=["participant", "instrument"], how="anti")["chain_id"].implode()
-    # Only a date or a suspension comes before a missing account in the order of reasons.
-    earlier = pl.col("hold_reason").is_in([HoldReason.SETTLEMENT_DATE, HoldReason.SUSPENDED]).fill_null(False)
-    trades = trades.with_columns(
-        hold_reason=pl.when(pl.col("chain_id").is_in(homeless) & ~earlier)
-        .then(pl.lit(str(HoldReason.NO_ACCOUNT)))
-        .otherwise("hold_reason")
-    ).sort("chain_id")
+    no_account = pl.when(pl.col("chain_id").is_in(homeless)).then(pl.lit(str(HoldReason.NO_ACCOUNT)))
+    trades = trades.with_columns(hold_reason=pl.coalesce("hold_reason", no_account)).sort("chain_id")
     eligible = trades.filter(pl.col("hold_reason").is_null())
     credit = sum_atoms(
         settlement_credit.with_columns(
@@ -111,9 +106,7 @@ def select_chains(
     return Selection(decisions, draws, weight, bound, solver, proposal.path)
 
 
-def _problem(
-    trades: pl.DataFrame, effects: pl.DataFrame, available: pl.DataFrame, credit: pl.DataFrame
-) -> Problem:
+def _problem(trades: pl.DataFrame, effects: pl.DataFrame, available: pl.DataFrame, credit: pl.DataFrame) -> Problem:
     """Cast frames into integers. Canonical order, so that the order of rows in any input changes nothing."""
     chains = trades["chain_id"].to_list()
     position = {chain: k for k, chain in enumerate(chains)}
@@ -322,7 +315,10 @@ def _shortage(problem: Problem, chain: int, ends: Sequence[int], base: str) -> R
 
 
 def _draws(
-    obligations: pl.DataFrame, decisions: pl.DataFrame, available: pl.DataFrame, settlement_credit: pl.DataFrame
+    obligations: pl.DataFrame,
+    decisions: pl.DataFrame,
+    available: pl.DataFrame,
+    settlement_credit: pl.DataFrame,
 ) -> pl.DataFrame:
     """Return what each client draws on its brokers: exactly what its own funds lack, line by line in order of id."""
     positions = net_obligations(_settling(obligations, decisions))
@@ -365,6 +361,4 @@ def require_funded(
     ends = ends.with_columns(ends=pl.col("ends") + pl.col("drawn_atoms").fill_null(pl.lit(0, dtype=pl.Int128)))
     short = ends.filter(pl.col("ends") < 0)
     if short.height:
-        raise BrokenInvariant(
-            f"{short.height} accounts would end below zero. Nothing was written. Please report it."
-        )
+        raise BrokenInvariant(f"{short.height} accounts would end below zero. Nothing was written. Please report it.")

@@ -13,7 +13,10 @@ from schemas.expectations.cycle import RULES
 
 @dg.asset(group_name="ledger", kinds={"sql"}, owners=["team:settlement"], partitions_def=cycles, code_version="1")
 def journal(
-    context: dg.AssetExecutionContext, instructions: dict[str, Any], quality_report: dict[str, Any], home: Home
+    context: dg.AssetExecutionContext,
+    instructions: dict[str, Any],
+    quality_report: dict[str, Any],
+    home: Home,
 ) -> Product:
     """Double-entry postings: holds on every debit, then all or nothing in one transaction. Final from here on."""
     store, batch_id = home.store(), quality_report["batch_id"]

@@ -68,12 +68,15 @@ def summarise(store: Store, batch_id: str, decisions: pl.DataFrame, instruments:
             "bound_atoms": str(batch["bound_atoms"]),
         },
         "netting": [
-            {k: str(v) if k.endswith("_atoms") else v for k, v in row.items() if k != "batch_id"} for row in effects.to_dicts()
+            {k: str(v) if k.endswith("_atoms") else v for k, v in row.items() if k != "batch_id"}
+            for row in effects.to_dicts()
         ],
         "value": {name: str(value) for name, value in totals.items()},
         "draws": [{**row, "drawn_atoms": str(row["drawn_atoms"])} for row in draws.drop("batch_id").to_dicts()],
         "verdict": {
             "rules": verdicts.height,
-            "failed": verdicts.filter(pl.col("success") == 0).select("rule", "severity", "statement", "found").to_dicts(),
+            "failed": verdicts.filter(pl.col("success") == 0)
+            .select("rule", "severity", "statement", "found")
+            .to_dicts(),
         },
     }

@@ -23,7 +23,11 @@ from schemas.errors import BlockedByQuality, BrokenInvariant, CommittedCycleChan
 from schemas.records import batches
 
 MIGRATIONS = Path(records.__file__).parent / "migrations"
-SQLITE_SETTINGS = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}  # 2 is FULL: NORMAL loses commits.
+SQLITE_SETTINGS = {
+    "journal_mode": "wal",
+    "synchronous": 2,
+    "foreign_keys": 1,
+}  # 2 is FULL: NORMAL loses commits.
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,9 @@ class Store:
                 for name, wanted in SQLITE_SETTINGS.items():
                     found = connection.exec_driver_sql(f"PRAGMA {name}").scalar()
                     if found != wanted:
-                        raise BrokenInvariant(f"SQLite's {name} is {found!r} and must be {wanted!r}: a commit could be lost.")
+                        raise BrokenInvariant(
+                            f"SQLite's {name} is {found!r} and must be {wanted!r}: a commit could be lost."
+                        )
         return self
 
     # Questions
@@ -138,7 +144,8 @@ class Store:
             attempt = len(tries) + 1
             batch_id = f"{cycle_id}#{attempt}"
             connection.execute(
-                insert(batches), [{**proposal.batch, "batch_id": batch_id, "attempt": attempt, "state": "PROPOSED"}]
+                insert(batches),
+                [{**proposal.batch, "batch_id": batch_id, "attempt": attempt, "state": "PROPOSED"}],
             )
             for table, frame in proposal.rows.items():
                 rows = [{**row, "batch_id": batch_id} for row in frame.iter_rows(named=True)]
@@ -170,9 +177,13 @@ class Store:
                     held.append({**hold, "batch_id": batch_id, "state": "HELD"})
             _insert(connection, records.holds, held)
             _insert(
-                connection, records.postings, [{**row, "batch_id": batch_id} for row in postings.iter_rows(named=True)]
+                connection,
+                records.postings,
+                [{**row, "batch_id": batch_id} for row in postings.iter_rows(named=True)],
             )
-            connection.execute(update(records.holds).where(records.holds.c.batch_id == batch_id).values(state="CONSUMED"))
+            connection.execute(
+                update(records.holds).where(records.holds.c.batch_id == batch_id).values(state="CONSUMED")
+            )
             self._move(connection, batch_id, "PROPOSED", "COMMITTED", None)
         return True
 
@@ -188,7 +199,9 @@ class Store:
             .values(state=after, reason=reason)
         )
         if moved.rowcount != 1:
-            raise BrokenInvariant(f"batch {batch_id} is no longer {before}: someone else moved it. Nothing was written.")
+            raise BrokenInvariant(
+                f"batch {batch_id} is no longer {before}: someone else moved it. Nothing was written."
+            )
 
     def _require_passed(self, connection: Connection, batch_id: str, rules: set[str]) -> None:
         verdicts = _of(connection, records.verdicts, batch_id)
@@ -231,5 +244,3 @@ def _insert(connection: Connection, table: Table, rows: list[dict[str, Any]]) ->
 def _frame_schema(table: Table) -> dict[str, Any]:
     kinds = {"AtomsType": pl.Int128, "Integer": pl.Int64}
     return {column.name: kinds.get(type(column.type).__name__, pl.String) for column in table.columns}
-
-

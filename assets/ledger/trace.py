@@ -71,7 +71,10 @@ def trace_fill(history: list[Batch], fill_id: str) -> dict[str, Any]:
             continue
         outcome = found.row(0, named=True)
         where = _where(batch.fills.filter(fill_id=fill_id).row(0, named=True))
-        step = {"batch_id": batch.row["batch_id"], **{k: outcome[k] for k in ("state", "reason", "chain_id", "age")}}
+        step = {
+            "batch_id": batch.row["batch_id"],
+            **{k: outcome[k] for k in ("state", "reason", "chain_id", "age")},
+        }
         if outcome["state"] == FillState.SETTLED:
             own = batch.obligations.filter(chain_id=outcome["chain_id"])
             step["obligations"] = [

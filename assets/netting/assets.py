@@ -11,9 +11,18 @@ from assets.obligations.agree import value_scale
 from assets.partitions import cycles
 
 
-@dg.asset(group_name="netting", kinds={"polars"}, owners=["team:settlement"], partitions_def=cycles, code_version="1")
+@dg.asset(
+    group_name="netting",
+    kinds={"polars"},
+    owners=["team:settlement"],
+    partitions_def=cycles,
+    code_version="1",
+)
 def net_positions(
-    cycle_inputs: dict[str, Any], reference_data: dict[str, Any], obligations: dict[str, Any], selection: dict[str, Any]
+    cycle_inputs: dict[str, Any],
+    reference_data: dict[str, Any],
+    obligations: dict[str, Any],
+    selection: dict[str, Any],
 ) -> Product:
     """What each participant finally pays or receives, and how much less that is than gross."""
     settling = obligations["obligations"].join(

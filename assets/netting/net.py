@@ -93,7 +93,9 @@ def netting_effect(obligations: pl.DataFrame, scale: pl.DataFrame) -> pl.DataFra
         sums = sum_atoms(debits, ["instrument"], ["moved"]).select("instrument", pl.col("moved").alias(f"{name}_atoms"))
         frame = frame.join(sums, on="instrument", how="left")
     payments = pairs.group_by("instrument").agg((pl.col("moved") > 0).sum().alias("bilateral_payments"))
-    frame = frame.join(payments, on="instrument", how="left").join(scale, on="instrument", how="left").sort("instrument")
+    frame = (
+        frame.join(payments, on="instrument", how="left").join(scale, on="instrument", how="left").sort("instrument")
+    )
     effect = NettingEffect.hold(
         frame.with_columns(pl.col("bilateral_payments").cast(pl.UInt32)).select(NettingEffect.names())
     )

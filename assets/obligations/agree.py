@@ -65,9 +65,7 @@ def agree(
         reason=pl.when("pending").then(pl.lit(str(HoldReason.UNKNOWN_REFERENCE)))
         .otherwise(pl.lit(str(HoldReason.UNMATCHED))),
     )  # fmt: skip
-    selves = selves.with_columns(
-        state=pl.lit(str(FillState.REJECTED)), reason=pl.lit(str(Rejection.SELF_TRADE))
-    )
+    selves = selves.with_columns(state=pl.lit(str(FillState.REJECTED)), reason=pl.lit(str(Rejection.SELF_TRADE)))
     outcomes = pl.concat(
         [
             frame.select("fill_id", pl.col("match_id").alias("chain_id"), "state", "reason", "age")
@@ -148,7 +146,8 @@ def _held(trades: pl.DataFrame, reference: Reference, cut_at: datetime) -> pl.Da
     frozen = reference.instruments.filter(pl.col("status") != "ACTIVE")["instrument"].implode()
     parties = ("buyer", "seller", "buyer_broker", "seller_broker")
     suspended = pl.any_horizontal(
-        *(pl.col(party).is_in(idle) for party in parties), *(pl.col(leg).is_in(frozen) for leg in ("base", "quote"))
+        *(pl.col(party).is_in(idle) for party in parties),
+        *(pl.col(leg).is_in(frozen) for leg in ("base", "quote")),
     )
     # A plain datetime would make Polars cut the column to microseconds before it compares.
     early = (pl.col("value_on") > cut_at.date()) | (pl.col("traded_at") > pl.lit(cut_at).dt.cast_time_unit("ns"))
@@ -200,7 +199,10 @@ def _valued(trades: pl.DataFrame, reference: Reference, into: str) -> pl.DataFra
     has_base = pl.col("base").is_in(scale["instrument"].implode())
     unpriced = pl.col("price_units").is_null() | (brokered & ~has_base)
     value = mul_div(
-        priced["quote_atoms"], priced["price_units"].fill_null(0), priced["value_divisor"].fill_null(1), "floor"
+        priced["quote_atoms"],
+        priced["price_units"].fill_null(0),
+        priced["value_divisor"].fill_null(1),
+        "floor",
     )
     return priced.with_columns(
         value.alias("value_atoms"),

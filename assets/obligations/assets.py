@@ -15,7 +15,13 @@ from assets.partitions import cycle_of, cycles
 from schemas.obligation import Trade
 
 
-@dg.asset(group_name="obligations", kinds={"polars"}, owners=["team:settlement"], partitions_def=cycles, code_version="1")
+@dg.asset(
+    group_name="obligations",
+    kinds={"polars"},
+    owners=["team:settlement"],
+    partitions_def=cycles,
+    code_version="1",
+)
 def trades(
     context: dg.AssetExecutionContext,
     cycle_inputs: dict[str, Any],
@@ -25,7 +31,11 @@ def trades(
     home: Home,
 ) -> Product:
     """Trades on which both sides agree, busts and corrections folded, and whose prime brokers stand for them."""
-    cycle, policy, reference = cycle_of(context.partition_key), policy_of(cycle_inputs), reference_of(reference_data)
+    cycle, policy, reference = (
+        cycle_of(context.partition_key),
+        policy_of(cycle_inputs),
+        reference_of(reference_data),
+    )
     settled = [
         home.frame(batch["batch_id"], "trades").join(
             home.frame(batch["batch_id"], "decisions").filter("settles"), on="chain_id", how="semi"
@@ -33,7 +43,11 @@ def trades(
         for batch in home.earlier(cycle.opens_at.isoformat())
     ]
     agreed = agree(
-        fills["fills"], pl.concat([Trade.empty(), *settled]), reference=reference, cut_at=cycle.cut_at, policy=policy
+        fills["fills"],
+        pl.concat([Trade.empty(), *settled]),
+        reference=reference,
+        cut_at=cycle.cut_at,
+        policy=policy,
     )
     accepted = accept_giveups(
         agreed.trades,
@@ -46,7 +60,13 @@ def trades(
     return {"trades": accepted.trades, "outcomes": pl.concat([agreed.outcomes, accepted.outcomes])}
 
 
-@dg.asset(group_name="obligations", kinds={"polars"}, owners=["team:settlement"], partitions_def=cycles, code_version="1")
+@dg.asset(
+    group_name="obligations",
+    kinds={"polars"},
+    owners=["team:settlement"],
+    partitions_def=cycles,
+    code_version="1",
+)
 def obligations(trades: dict[str, Any]) -> Product:
     """Every hop and leg of each chain: seller, the seller's broker, the buyer's broker, buyer. All stand or fall together."""
     return {"obligations": derive_obligations(trades["trades"])}

@@ -67,9 +67,7 @@ def judge(records_url: str, batch_id: str, docs: Path) -> list[Verdict]:
     runs of all batches that were judged into it. Nothing is written elsewhere or leaves the machine.
     """
     if not re.fullmatch(r"[A-Za-z0-9._/#-]+", batch_id):
-        raise BrokenInvariant(
-            "a batch's id has a character that cannot stand in a query. Nothing was judged."
-        )
+        raise BrokenInvariant("a batch's id has a character that cannot stand in a query. Nothing was judged.")
     import great_expectations as gx  # It costs seconds, so only who judges pays.
     from great_expectations.core.run_identifier import RunIdentifier
     from great_expectations.data_context.types.resource_identifiers import ExpectationSuiteIdentifier
@@ -94,7 +92,7 @@ def judge(records_url: str, batch_id: str, docs: Path) -> list[Verdict]:
     finally:
         source.get_engine().dispose()
     # One build for all: as an action of the checkpoint it would be one for each suite.
-    written = [*outcome.run_results, *map(ExpectationSuiteIdentifier, SUITES.values())]
+    written: Any = [*outcome.run_results, *map(ExpectationSuiteIdentifier, SUITES.values())]
     context.build_data_docs(resource_identifiers=written)
     suites: Any = outcome.run_results.values()
     results = {result.expectation_config.meta["rule"]: result for suite in suites for result in suite.results}
@@ -103,9 +101,7 @@ def judge(records_url: str, batch_id: str, docs: Path) -> list[Verdict]:
     verdicts = []
     for rule in RULES:
         result = results[rule.name]
-        verdicts.append(
-            Verdict(rule.name, rule.statement, rule.severity, bool(result.success), _found(result))
-        )
+        verdicts.append(Verdict(rule.name, rule.statement, rule.severity, bool(result.success), _found(result)))
     return verdicts
 
 
@@ -151,11 +147,9 @@ def _expectation() -> Any:
     from great_expectations.render.components import LegacyDiagnosticRendererType
     from great_expectations.render.renderer.renderer import renderer
 
-    def shown(text: str, tag: str = "span") -> Any:
-        return RenderedStringTemplateContent(
-            content_block_type="string_template",
-            string_template={"template": "$text", "params": {"text": text}, "tag": tag},
-        )
+    def shown(text: str, **look: Any) -> Any:
+        template = {"template": "$text", "params": {"text": text}, **look}
+        return RenderedStringTemplateContent(content_block_type="string_template", string_template=template)
 
     class StoredRecordsAgree(UnexpectedRowsExpectation):
         """A rule: its query finds no rows. The page shows the sentence, the query on demand, and a count."""
@@ -177,7 +171,7 @@ def _expectation() -> Any:
             cls, configuration: Any = None, result: Any = None, runtime_configuration: Any = None, **_: Any
         ) -> list[Any]:
             meta = configuration.meta
-            query = shown(meta["query"], "pre")
+            query = shown("\n" + meta["query"], tag="pre", styling={"styles": {"white-space": "pre-wrap"}})
             return [shown(meta["statement"]), CollapseContent([query], "How it is checked")]
 
         @classmethod

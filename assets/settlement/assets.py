@@ -15,7 +15,13 @@ from assets.settlement.outcomes import account_for_fills
 from schemas.atoms import sum_atoms
 
 
-@dg.asset(group_name="settlement", kinds={"polars", "sql"}, owners=["team:settlement"], partitions_def=cycles, code_version="1")
+@dg.asset(
+    group_name="settlement",
+    kinds={"polars", "sql"},
+    owners=["team:settlement"],
+    partitions_def=cycles,
+    code_version="1",
+)
 def instructions(
     context: dg.AssetExecutionContext,
     cycle_inputs: dict[str, Any],

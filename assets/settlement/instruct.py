@@ -49,9 +49,12 @@ def plan(cycle_id: str, positions: pl.DataFrame, draws: pl.DataFrame, available:
             "net_atoms", "drawn_atoms", "lent_atoms", "closing_atoms", "total_atoms", "break_atoms",
         )
     )  # fmt: skip
-    if accounts.filter(pl.col("closing_atoms") < 0).height or positions.join(
-        accounts, on=["participant", "instrument"], how="anti"
-    ).filter(pl.col("obligations") > 0).height:
+    if (
+        accounts.filter(pl.col("closing_atoms") < 0).height
+        or positions.join(accounts, on=["participant", "instrument"], how="anti")
+        .filter(pl.col("obligations") > 0)
+        .height
+    ):
         raise BrokenInvariant("a position would leave its account short, or has no account. Nothing was written.")
     return Plan(accounts, draws, _instructions(cycle_id, accounts, draws), _postings(cycle_id, accounts, draws))
 
@@ -103,5 +106,8 @@ def plan_digest(planned: Plan, decisions: pl.DataFrame) -> str:
     """Return the digest of what settles: chains, accounts, draws, instructions and postings; not where they were read."""
     chosen = decisions.filter("settles").select("chain_id")
     return digest_of_record(
-        [digest_of(frame) for frame in (chosen, planned.accounts, planned.draws, planned.instructions, planned.postings)]
+        [
+            digest_of(frame)
+            for frame in (chosen, planned.accounts, planned.draws, planned.instructions, planned.postings)
+        ]
     )

@@ -32,4 +32,3 @@ def account_for_fills(
             "Nothing was written. Please report it."
         )
     return Outcome.hold(everyone)
-

@@ -93,9 +93,7 @@ def _require_possible(plan: MarketPlan, folder: Path) -> None:
             f"It needs two clients, one broker and a cut after its opening; flaws are {', '.join(FLAWS)}."
         )
     if folder.is_dir() and any(folder.iterdir()):
-        raise RefusedInput(
-            f"the folder {folder.name} is not empty. Nothing was written. Name a new or empty one."
-        )
+        raise RefusedInput(f"the folder {folder.name} is not empty. Nothing was written. Name a new or empty one.")
 
 
 __all__ = ["FLAWS", "MarketPlan", "MarketSummary", "write_market"]

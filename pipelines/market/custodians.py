@@ -50,18 +50,12 @@ def write_custody(world: World, plan: MarketPlan, holdings: Holdings, folder: Pa
     sequence = (plan.cut_at - FIRST_STATEMENT) // timedelta(hours=4) + 1
     stuck = encumbered(world)
     # Total, and what of it cannot be used.
-    balances = {
-        row: (holdings[row.key], min(holdings[row.key], stuck.get(row.key, 0))) for row in world.accounts
-    }
+    balances = {row: (holdings[row.key], min(holdings[row.key], stuck.get(row.key, 0))) for row in world.accounts}
     write_table(
         folder / "custody" / "strongvault.csv",
         "statement_id statement_seq custodian_lei account account_title_lei segregation as_of update "
         "instrument total available held pledged staked restricted pending_in pending_out finality",
-        (
-            _wallet_row(row, sequence, plan, *amounts)
-            for row, amounts in balances.items()
-            if row.custodian is WALLETS
-        ),
+        (_wallet_row(row, sequence, plan, *amounts) for row, amounts in balances.items() if row.custodian is WALLETS),
     )
     for currency in sorted({row.instrument.iso4217 for row in world.accounts if row.custodian is BANK}):
         statements = "".join(

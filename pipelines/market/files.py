@@ -81,9 +81,7 @@ class TextFiles:
             name = f"{stem}{self.form.suffix}" if part == 1 else f"{stem}.{part}{self.form.suffix}"
             page = self.pages[stem] = Page(self.folder / name, waiting=[self.form.head])
         self.reports += 1
-        page.waiting.append(
-            (self.form.between if page.reports else "") + self.form.record(report, self.reports)
-        )
+        page.waiting.append((self.form.between if page.reports else "") + self.form.record(report, self.reports))
         page.reports += 1
         self.waiting += 1
         if self.waiting >= REPORTS_IN_MEMORY:
@@ -129,9 +127,7 @@ class ParquetFiles:
         self.parts += 1
         self.folder.mkdir(parents=True, exist_ok=True)
         frame = pl.DataFrame(self.rows, schema=dict.fromkeys(COLUMNS, pl.String), orient="row")
-        frame.write_parquet(
-            self.folder / f"trades.{self.parts}.parquet", compression="zstd", statistics=False
-        )
+        frame.write_parquet(self.folder / f"trades.{self.parts}.parquet", compression="zstd", statistics=False)
         self.rows.clear()
 
 

@@ -86,10 +86,7 @@ def write_credit(world: World, plan: MarketPlan, folder: Path) -> None:
     write_table(
         folder / "credit" / "designations.csv",
         "designation_id pb_lei client_lei venue instruments valid_from valid_to status",
-        (
-            (f"DN-{pb.key}-{client.key}", pb.lei, client.lei, "", "", since, "", "ACTIVE")
-            for client, pb in backed
-        ),
+        ((f"DN-{pb.key}-{client.key}", pb.lei, client.lei, "", "", since, "", "ACTIVE") for client, pb in backed),
     )
     open_limit = max(10**9, plan.trades * 10**5)  # Many times what one client of such a market leaves open.
     write_table(

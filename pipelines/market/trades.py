@@ -91,9 +91,7 @@ def drawn_trades(plan: MarketPlan, world: World, dialects: Mapping[int, Collecti
     weights = _weights(MARKETS)
     worth = {market.base.key: usd_units(market.base) for market in MARKETS}
     starts = {
-        (market.base.key, market.quote.key): worth[market.base.key]
-        * 10**WALK_PLACES
-        // usd_units(market.quote)
+        (market.base.key, market.quote.key): worth[market.base.key] * 10**WALK_PLACES // usd_units(market.quote)
         for market in MARKETS
     }
     walk = dict(starts)

@@ -9,9 +9,7 @@ from pipelines.market.world import ANONYMOUS, Seat, custodian_of
 from schemas.atoms import plain
 
 TAKER_FEE, MAKER_FEE = 5, 1  # In 1/10,000 of the quote amount.
-SCATTER = (
-    0x9E3779B97F4A7C15F39CC0605CEDC835  # Odd, so that multiplying by it mod 2^k gives each number its own id.
-)
+SCATTER = 0x9E3779B97F4A7C15F39CC0605CEDC835  # Odd, so that multiplying by it mod 2^k gives each number its own id.
 SOH = "\x01"
 
 

@@ -158,10 +158,7 @@ def lei_of(key: str) -> str:
 
 def _entities(role: str, count: int, named: Iterable[str], rest: str) -> tuple[Participant, ...]:
     names = [*named, *(f"{rest} {number}" for number in range(1, count + 1))][:count]
-    keys = [
-        name.split()[0].upper() if name.split()[0] != rest else name.upper().replace(" ", "")
-        for name in names
-    ]
+    keys = [name.split()[0].upper() if name.split()[0] != rest else name.upper().replace(" ", "") for name in names]
     return tuple(Participant(key, lei_of(key), name, role) for key, name in zip(keys, names, strict=True))
 
 

@@ -56,9 +56,7 @@ def read(file: SourceFile, reference: Reference) -> pl.DataFrame:
             row, flaw, detail = _read_statement(statement, instruments), None, None
         except _Flawed as flawed:
             row, flaw, detail = {}, str(flawed.flaw), flawed.detail
-        rows.append(
-            {"record": record, "offset": offset, "length": length, "flaw": flaw, "detail": detail, **row}
-        )
+        rows.append({"record": record, "offset": offset, "length": length, "flaw": flaw, "detail": detail, **row})
     return pl.DataFrame(rows, schema={**SPAN, **dict.fromkeys(("detail", *REQUIRED, *OPTIONAL), pl.String)})
 
 
@@ -108,18 +106,14 @@ def _spans(data: bytes) -> list[tuple[int, int]]:
 
 def _instruments_by_currency(reference: Reference) -> dict[tuple[str, str], list[str]]:
     """Return our instruments by (account, ISO 4217 code)."""
-    held = reference.accounts.join(
-        reference.instruments.filter(pl.col("iso4217").is_not_null()), on="instrument"
-    )
+    held = reference.accounts.join(reference.instruments.filter(pl.col("iso4217").is_not_null()), on="instrument")
     found: dict[tuple[str, str], list[str]] = {}
     for account, currency, instrument in held.select("account", "iso4217", "instrument").rows():
         found.setdefault((account, currency), []).append(instrument)
     return found
 
 
-def _read_statement(
-    statement: etree._Element, instruments: dict[tuple[str, str], list[str]]
-) -> dict[str, str | None]:
+def _read_statement(statement: etree._Element, instruments: dict[tuple[str, str], list[str]]) -> dict[str, str | None]:
     if _text(statement, "StmtPgntn/LastPgInd") in ("false", "0"):
         raise _Flawed(Flaw.MALFORMED, "LastPgInd: expected the last page, which has the closing balance")
     account = _text(statement, "Acct/Id/IBAN") or _text(statement, "Acct/Id/Othr/Id")

@@ -15,9 +15,7 @@ class Dialect(NamedTuple):
 
     cut: Callable[[SourceFile], list[Slice]]  # Into slices of whole records.
     parse: Callable[[Slice], pl.DataFrame]  # Into schemas.fill.Report, text only.
-    lines: bool = (
-        False  # One record is one line, so that records can be counted in the bytes, apart from `parse`.
-    )
+    lines: bool = False  # One record is one line, so that records can be counted in the bytes, apart from `parse`.
     per_account: bool = False  # A file is one trading account's, and is named for it.
 
 

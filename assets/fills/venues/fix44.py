@@ -55,9 +55,7 @@ def parse(piece: Slice) -> pl.DataFrame:
         (_integer("parties").fill_null(0) != _count(r"\x01448="), Flaw.MALFORMED, "NoPartyIDs (453)"),
         (~pl.col("exec_type").is_in(["F", "G", "H"]), Flaw.UNEXPECTED_MESSAGE, "ExecType (150)"),
     ]
-    instants = pl.col("traded_at").str.replace(
-        r"^([0-9]{4})([0-9]{2})([0-9]{2})-([0-9:.]+)$", "${1}-${2}-${3}T${4}Z"
-    )
+    instants = pl.col("traded_at").str.replace(r"^([0-9]{4})([0-9]{2})([0-9]{2})-([0-9:.]+)$", "${1}-${2}-${3}T${4}Z")
     dates = pl.col("trade_on", "value_on").str.replace(r"^([0-9]{4})([0-9]{2})([0-9]{2})$", "${1}-${2}-${3}")
     amount = pl.coalesce("last_amount", "settlement_amount").alias("quote_quantity")
     return first_flaw(frame, rules).with_columns(instants, dates, amount).select(Report.names())

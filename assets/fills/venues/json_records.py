@@ -21,9 +21,7 @@ class JsonRecords:
 
     path: tuple[str, ...]
     keyed: bool
-    spans: list[tuple[int, int, str | None, Any]] | None = (
-        None  # Characters; None if nothing stands at the path.
-    )
+    spans: list[tuple[int, int, str | None, Any]] | None = None  # Characters; None if nothing stands at the path.
     envelope: dict[str, Any] = field(default_factory=dict)
 
     def read(self, piece: Slice) -> Iterator[tuple[int, int, str | None, Any]]:
@@ -39,9 +37,7 @@ class JsonRecords:
         except UnicodeDecodeError:
             raise FileRefused(Flaw.FILE_NOT_UTF8, "expected UTF-8") from None
         except (ValueError, RecursionError):
-            raise FileRefused(
-                Flaw.FILE_UNREADABLE, "not the JSON of a trade history, or it is cut short"
-            ) from None
+            raise FileRefused(Flaw.FILE_UNREADABLE, "not the JSON of a trade history, or it is cut short") from None
         return self._in_bytes(text, len(BOM) if data.startswith(BOM) else 0)
 
     def _in_bytes(self, text: str, offset: int) -> Iterator[tuple[int, int, str | None, Any]]:
@@ -105,6 +101,4 @@ def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
-DECODER = json.JSONDecoder(
-    parse_float=str, parse_int=str, parse_constant=str, object_pairs_hook=_without_doubles
-)
+DECODER = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=str, object_pairs_hook=_without_doubles)

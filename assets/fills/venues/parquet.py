@@ -44,9 +44,7 @@ def parse(piece: Slice) -> pl.DataFrame:
         rows = pl.read_ipc(out.read_bytes())
     missing, unknown = set(REQUIRED) - set(rows.columns), set(rows.columns) - {*REQUIRED, *OPTIONAL}
     if missing or unknown:
-        raise FileRefused(
-            Flaw.FILE_BAD_HEADER, f"missing: {sorted(missing)}; unknown: {sorted(unknown)}"[:200]
-        )
+        raise FileRefused(Flaw.FILE_BAD_HEADER, f"missing: {sorted(missing)}; unknown: {sorted(unknown)}"[:200])
     return rows.select(
         pl.int_range(1, pl.len() + 1, dtype=pl.UInt32).alias("record"),
         pl.lit(0, dtype=pl.UInt64).alias("offset"),

@@ -36,9 +36,7 @@ class Shape(NamedTuple):
     quote_quantity: str = ""
     keyed: bool = False  # The records are the values of an object, and its keys are the exec ids.
     seconds: int = 0  # How many units of `time` are a second; 0: it is RFC 3339 already.
-    plain: tuple[
-        tuple[str, tuple[object, ...]], ...
-    ] = ()  # Any other value of these fields is no plain fill.
+    plain: tuple[tuple[str, tuple[object, ...]], ...] = ()  # Any other value of these fields is no plain fill.
 
 
 SHAPES = {
@@ -97,9 +95,7 @@ def _require_success(records: JsonRecords) -> None:
         raise FileRefused(Flaw.FILE_UNREADABLE, f"nothing stands at {'.'.join(records.path)}")
     if envelope.get("category", "spot") != "spot":
         # A contract bears the name of its pair, but delivers nothing.
-        raise FileRefused(
-            Flaw.UNEXPECTED_MESSAGE, "category: expected spot; other contracts do not settle here"
-        )
+        raise FileRefused(Flaw.UNEXPECTED_MESSAGE, "category: expected spot; other contracts do not settle here")
 
 
 def _report(venue: str, key: str | None, record: Any) -> dict[str, Any]:
@@ -125,9 +121,7 @@ def _report(venue: str, key: str | None, record: Any) -> dict[str, Any]:
     amounts = {name: text.get(name) for name in (shape.quantity, shape.price)}
     if any(value is not None and not re.fullmatch(NUMBER_PATTERN, value) for value in amounts.values()):
         return {"flaw": Flaw.BAD_NUMBER}
-    side = _side(
-        venue, shape, {**amounts, shape.symbol: text.get(shape.symbol), shape.side: record.get(shape.side)}
-    )
+    side = _side(venue, shape, {**amounts, shape.symbol: text.get(shape.symbol), shape.side: record.get(shape.side)})
     if side is None:
         return {"flaw": Flaw.BAD_CODE}
     traded_at = text.get(shape.time)

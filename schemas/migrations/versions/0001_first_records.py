@@ -17,9 +17,7 @@ def upgrade() -> None:
         op.execute(
             "CREATE FUNCTION atoms_sign(x numeric) RETURNS integer IMMUTABLE LANGUAGE sql AS 'SELECT sign(x)::integer'"
         )
-        op.execute(
-            "CREATE AGGREGATE atoms_sum(numeric) (SFUNC = numeric_add, STYPE = numeric, INITCOND = '0')"
-        )
+        op.execute("CREATE AGGREGATE atoms_sum(numeric) (SFUNC = numeric_add, STYPE = numeric, INITCOND = '0')")
     op.create_table(
         "batches",
         sa.Column("batch_id", sa.Text(), nullable=False, comment="'<cycle_id>#<attempt>'"),
@@ -32,9 +30,7 @@ def upgrade() -> None:
         sa.Column("previous_batch_id", sa.Text(), nullable=True),
         sa.Column("policy", sa.Text(), nullable=False, comment="JSON, keys sorted."),
         sa.Column("inputs_digest", sa.Text(), nullable=False),
-        sa.Column(
-            "plan_digest", sa.Text(), nullable=False, comment="Of what is settled, free of where it was read."
-        ),
+        sa.Column("plan_digest", sa.Text(), nullable=False, comment="Of what is settled, free of where it was read."),
         sa.Column("trine_version", sa.Text(), nullable=False),
         sa.Column("degraded", sa.Integer(), nullable=False, comment="Something was quarantined."),
         sa.Column("reference_instrument", sa.Text(), nullable=False),
@@ -50,9 +46,7 @@ def upgrade() -> None:
         sa.Column("path", sa.Text(), nullable=False, comment="Which way the selection was found."),
         sa.CheckConstraint("state IN ('PROPOSED', 'COMMITTED', 'ABORTED')", name=op.f("ck_batches_state")),
         sa.CheckConstraint("chains_settled BETWEEN 0 AND chains", name=op.f("ck_batches_chains_settled")),
-        sa.ForeignKeyConstraint(
-            ["previous_batch_id"], ["batches.batch_id"], name=op.f("fk_batches_previous_batch_id")
-        ),
+        sa.ForeignKeyConstraint(["previous_batch_id"], ["batches.batch_id"], name=op.f("fk_batches_previous_batch_id")),
         sa.PrimaryKeyConstraint("batch_id", name=op.f("pk_batches")),
         sqlite_strict=True,
     )
@@ -215,33 +209,33 @@ def upgrade() -> None:
             "closing_atoms >= 0 AND closing_atoms <> 'NaN'",
             name=op.f("ck_positions_closing_atoms_not_negative"),
         ).ddl_if(dialect="postgresql"),
-        sa.CheckConstraint(
-            "closing_atoms NOT LIKE '-%'", name=op.f("ck_positions_closing_atoms_not_negative")
-        ).ddl_if(dialect="sqlite"),
+        sa.CheckConstraint("closing_atoms NOT LIKE '-%'", name=op.f("ck_positions_closing_atoms_not_negative")).ddl_if(
+            dialect="sqlite"
+        ),
         sa.CheckConstraint(
             "credit_atoms >= 0 AND credit_atoms <> 'NaN'", name=op.f("ck_positions_credit_atoms_not_negative")
         ).ddl_if(dialect="postgresql"),
-        sa.CheckConstraint(
-            "credit_atoms NOT LIKE '-%'", name=op.f("ck_positions_credit_atoms_not_negative")
-        ).ddl_if(dialect="sqlite"),
+        sa.CheckConstraint("credit_atoms NOT LIKE '-%'", name=op.f("ck_positions_credit_atoms_not_negative")).ddl_if(
+            dialect="sqlite"
+        ),
         sa.CheckConstraint(
             "debit_atoms >= 0 AND debit_atoms <> 'NaN'", name=op.f("ck_positions_debit_atoms_not_negative")
         ).ddl_if(dialect="postgresql"),
-        sa.CheckConstraint(
-            "debit_atoms NOT LIKE '-%'", name=op.f("ck_positions_debit_atoms_not_negative")
-        ).ddl_if(dialect="sqlite"),
+        sa.CheckConstraint("debit_atoms NOT LIKE '-%'", name=op.f("ck_positions_debit_atoms_not_negative")).ddl_if(
+            dialect="sqlite"
+        ),
         sa.CheckConstraint(
             "drawn_atoms >= 0 AND drawn_atoms <> 'NaN'", name=op.f("ck_positions_drawn_atoms_not_negative")
         ).ddl_if(dialect="postgresql"),
-        sa.CheckConstraint(
-            "drawn_atoms NOT LIKE '-%'", name=op.f("ck_positions_drawn_atoms_not_negative")
-        ).ddl_if(dialect="sqlite"),
+        sa.CheckConstraint("drawn_atoms NOT LIKE '-%'", name=op.f("ck_positions_drawn_atoms_not_negative")).ddl_if(
+            dialect="sqlite"
+        ),
         sa.CheckConstraint(
             "lent_atoms >= 0 AND lent_atoms <> 'NaN'", name=op.f("ck_positions_lent_atoms_not_negative")
         ).ddl_if(dialect="postgresql"),
-        sa.CheckConstraint(
-            "lent_atoms NOT LIKE '-%'", name=op.f("ck_positions_lent_atoms_not_negative")
-        ).ddl_if(dialect="sqlite"),
+        sa.CheckConstraint("lent_atoms NOT LIKE '-%'", name=op.f("ck_positions_lent_atoms_not_negative")).ddl_if(
+            dialect="sqlite"
+        ),
         sa.ForeignKeyConstraint(["batch_id"], ["batches.batch_id"], name=op.f("fk_positions_batch_id")),
         sa.PrimaryKeyConstraint("batch_id", "participant", "instrument", name=op.f("pk_positions")),
         sqlite_strict=True,
