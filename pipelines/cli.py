@@ -119,7 +119,7 @@ def report(
         return
     print_summary(summary, out)
     for name, rows in lists.items():
-        print_rows(name, rows, summary["decimals"], out)
+        print_rows(name, rows, summary, out)
 
 
 @main.command()

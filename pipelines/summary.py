@@ -77,27 +77,30 @@ def _percent(part: int, whole: int) -> str:
     return f"{show(part * 10_000 // whole, 2)} %" if whole else "0.00 %"
 
 
-def print_rows(name: str, rows: list[dict[str, Any]], decimals: dict[str, int], console: Console) -> None:
-    """Print rows as a table. An amount is shown in units where its row names its instrument."""
+def print_rows(name: str, rows: list[dict[str, Any]], summary: dict[str, Any], console: Console) -> None:
+    """Print rows as a table. Amounts are in units of the row's instrument, values in the reference instrument."""
     console.print(f"\n[bold]{name.replace('_', ' ')}[/] ({len(rows):,})")
     if not rows:
         return
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for column in rows[0]:
-        table.add_column(
-            column.removesuffix("_atoms"),
-            header_style="dim",
-            justify="right" if column.endswith("_atoms") else "left",
-        )
-    for row in rows:
-        places = decimals.get(row.get("instrument", ""))
-        table.add_row(
-            *(
-                show(int(value), places) if column.endswith("_atoms") and places is not None else str(value if value is not None else "")
-                for column, value in row.items()
-            )
-        )  # fmt: skip
-    console.print(table)
+
+    def cell(row: dict[str, Any], column: str) -> str:
+        if row[column] is None:
+            return ""
+        if not column.endswith("_atoms"):
+            return str(row[column])
+        unit = summary["reference_instrument"] if column == "value_atoms" else row["instrument"]
+        return show(int(row[column]), summary["decimals"][unit])
+
+    names = list(rows[0])
+    lines = [[name.removesuffix("_atoms") for name in names], *([cell(row, name) for name in names] for row in rows)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(names))]
+    # Plain columns and no table, which would cut what is wider than the terminal: an amount that is cut is wrong.
+    for number, line in enumerate(lines):
+        cells = [
+            text.rjust(width) if name.endswith("_atoms") else text.ljust(width)
+            for name, text, width in zip(names, line, widths, strict=True)
+        ]
+        console.print("  ".join(cells).rstrip(), style="dim" if number == 0 else None, markup=False, soft_wrap=True)
 
 
 def print_trace(found: dict[str, Any], decimals: dict[str, int], console: Console) -> None:
@@ -128,4 +131,5 @@ def print_fill_trace(found: dict[str, Any], decimals: dict[str, int], console: C
 
 
 def _place(fill: dict[str, Any]) -> str:
-    return f"{fill['file']} record {fill['record']}, bytes {fill['offset']} to {fill['offset'] + fill['length']}"
+    span = f", bytes {fill['offset']} to {fill['offset'] + fill['length']}" if fill["length"] else ""
+    return f"{fill['file']} record {fill['record']}{span}"

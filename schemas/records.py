@@ -248,8 +248,8 @@ holds = _table(
 
 instructions = _table(
     "instructions",
+    _batch(),
     Column("instruction_id", Text, primary_key=True),
-    _batch(key=False),
     Column("kind", Text, nullable=False),
     Column("participant", Text, nullable=False),
     Column("account", Text, nullable=False),

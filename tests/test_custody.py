@@ -5,6 +5,7 @@ import random
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import polars as pl
 import pytest
@@ -212,7 +213,7 @@ def test_a_statement_made_at_the_cut_or_just_within_the_allowed_age_counts(tmp_p
 
 def test_any_number_of_hours_may_be_allowed_and_the_cut_may_stand_in_any_zone(tmp_path: Path) -> None:
     old = csv_of({"as_of": "2026-11-01T12:00:00Z"})
-    local = CUT.astimezone()
+    local = CUT.astimezone(ZoneInfo("America/New_York"))
     assert flaws(read(tmp_path, stale_hours=10**12, cut_at=local, s__csv=old)) == []
     assert flaws(read(tmp_path, stale_hours=0, cut_at=local, s__csv=old)) == ["STALE_STATEMENT"]
 
@@ -385,7 +386,7 @@ def test_the_time_of_a_statement_is_the_end_of_its_period_where_it_has_one(tmp_p
 
 def test_records_are_found_in_the_bytes_behind_prefixes_comments_and_quoted_brackets(tmp_path: Path) -> None:
     prefixed = STMT.replace("</", "</c:").replace("<", "<c:").replace("<c:/c:", "</c:")
-    prefixed = prefixed.replace("<c:Stmt>", '<c:Stmt note="a > b">')
+    prefixed = prefixed.replace("<c:Stmt>", '<c:Stmt note="a /> b">')
     bad = prefixed.replace("50.25", "50.26")
     document = (
         '<c:Document xmlns:c="urn:iso:std:iso:20022:tech:xsd:camt.053.001.08"><c:BkToCstmrStmt>'
@@ -419,7 +420,8 @@ def test_a_document_type_is_refused_whatever_it_declares(tmp_path: Path, prolog:
 
 def test_an_encoding_of_its_own_hides_no_document_type(tmp_path: Path) -> None:
     # In UTF-7 '+ADw-' is '<': by its own declaration this file would have a document type and an entity.
-    text = camt(STMT, prolog="+ADw-!DOCTYPE Document [+ADw-!ENTITY x 'y'>]>")
+    statement = STMT.replace("12:30:00+01:00", "11:30:00Z")
+    text = camt(statement, prolog="+ADw-!DOCTYPE Document [+ADw-!ENTITY x 'y'>]>")
     assert flaws(read(tmp_path, s__xml=text.replace(b"UTF-8", b"UTF-7"))) == ["FILE_UNREADABLE"]
 
 

@@ -38,7 +38,7 @@ def plan(cycle_id: str, positions: pl.DataFrame, draws: pl.DataFrame, available:
         .join(lent, on=["participant", "instrument"], how="left")
         .with_columns(pl.col(name).fill_null(NOTHING) for name in amounts)
         # What a broker promised beyond its own funds it must bring first: the book sees that money come and go.
-        .with_columns(lent_atoms=pl.min_horizontal("promised", own))
+        .with_columns(lent_atoms=pl.max_horizontal(NOTHING, pl.min_horizontal("promised", own)))
         .with_columns(
             closing_atoms=own - pl.col("lent_atoms"),
             total_atoms=pl.col("total_atoms") + pl.col("net_atoms") + pl.col("drawn_atoms") - pl.col("lent_atoms"),

@@ -13,9 +13,12 @@ depends_on = None
 
 def upgrade() -> None:
     if op.get_bind().dialect.name == "postgresql":
-        # The two functions that schemas.records gives to SQLite, so that a rule is written once for both.
+        # The three functions that schemas.records gives to SQLite, so that a rule is written once for both.
         op.execute(
             "CREATE FUNCTION atoms_sign(x numeric) RETURNS integer IMMUTABLE LANGUAGE sql AS 'SELECT sign(x)::integer'"
+        )
+        op.execute(
+            "CREATE FUNCTION atoms_minus(a numeric, b numeric) RETURNS numeric IMMUTABLE LANGUAGE sql AS 'SELECT a - b'"
         )
         op.execute("CREATE AGGREGATE atoms_sum(numeric) (SFUNC = numeric_add, STYPE = numeric, INITCOND = '0')")
     op.create_table(
@@ -96,10 +99,7 @@ def upgrade() -> None:
         sa.Column("batch_id", sa.Text(), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column(
-            "digest",
-            sa.Text(),
-            nullable=False,
-            comment="SHA-256 of the logical records, and the frame's file name.",
+            "digest", sa.Text(), nullable=False, comment="SHA-256 of the logical records, and the frame's file name."
         ),
         sa.Column("rows", sa.Integer(), nullable=False),
         sa.ForeignKeyConstraint(["batch_id"], ["batches.batch_id"], name=op.f("fk_frames_batch_id")),
@@ -145,8 +145,8 @@ def upgrade() -> None:
     )
     op.create_table(
         "instructions",
-        sa.Column("instruction_id", sa.Text(), nullable=False),
         sa.Column("batch_id", sa.Text(), nullable=False),
+        sa.Column("instruction_id", sa.Text(), nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("participant", sa.Text(), nullable=False),
         sa.Column("account", sa.Text(), nullable=False),
@@ -154,14 +154,13 @@ def upgrade() -> None:
         sa.Column("instrument", sa.Text(), nullable=False),
         sa.Column("quantity_atoms", schemas.records.AtomsType(), nullable=False),
         sa.CheckConstraint(
-            "quantity_atoms >= 0 AND quantity_atoms <> 'NaN'",
-            name=op.f("ck_instructions_quantity_atoms_not_negative"),
+            "quantity_atoms >= 0 AND quantity_atoms <> 'NaN'", name=op.f("ck_instructions_quantity_atoms_not_negative")
         ).ddl_if(dialect="postgresql"),
         sa.CheckConstraint(
             "quantity_atoms NOT LIKE '-%'", name=op.f("ck_instructions_quantity_atoms_not_negative")
         ).ddl_if(dialect="sqlite"),
         sa.ForeignKeyConstraint(["batch_id"], ["batches.batch_id"], name=op.f("fk_instructions_batch_id")),
-        sa.PrimaryKeyConstraint("instruction_id", name=op.f("pk_instructions")),
+        sa.PrimaryKeyConstraint("batch_id", "instruction_id", name=op.f("pk_instructions")),
         sqlite_strict=True,
     )
     op.create_table(
@@ -199,15 +198,13 @@ def upgrade() -> None:
         sa.Column("total_atoms", schemas.records.AtomsType(), nullable=False),
         sa.Column("break_atoms", schemas.records.AtomsType(), nullable=False),
         sa.CheckConstraint(
-            "available_atoms >= 0 AND available_atoms <> 'NaN'",
-            name=op.f("ck_positions_available_atoms_not_negative"),
+            "available_atoms >= 0 AND available_atoms <> 'NaN'", name=op.f("ck_positions_available_atoms_not_negative")
         ).ddl_if(dialect="postgresql"),
         sa.CheckConstraint(
             "available_atoms NOT LIKE '-%'", name=op.f("ck_positions_available_atoms_not_negative")
         ).ddl_if(dialect="sqlite"),
         sa.CheckConstraint(
-            "closing_atoms >= 0 AND closing_atoms <> 'NaN'",
-            name=op.f("ck_positions_closing_atoms_not_negative"),
+            "closing_atoms >= 0 AND closing_atoms <> 'NaN'", name=op.f("ck_positions_closing_atoms_not_negative")
         ).ddl_if(dialect="postgresql"),
         sa.CheckConstraint("closing_atoms NOT LIKE '-%'", name=op.f("ck_positions_closing_atoms_not_negative")).ddl_if(
             dialect="sqlite"
