@@ -5,6 +5,7 @@ is suspended is decided where it matters, and holds a chain instead of hiding it
 """
 
 import re
+import math
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ from assets.intake import (
     quarantine_file,
 )
 from schemas import limits
-from schemas.atoms import scale
+from schemas.atoms import ATOMS_MAX, scale
 from schemas.contract import Contract, Instant
 from schemas.errors import RefusedInput
 from schemas.fill import FileCount, Quarantined
@@ -332,3 +333,24 @@ def _read_venues(file: SourceFile) -> dict[str, Venue]:
         ):
             raise RefusedInput(f"reference/venues.toml: [{mic}] is something else; {expected}.")
     return {mic: Venue(mic, entry["name"], entry["dialect"]) for mic, entry in entries.items()}
+
+
+def value_scale(reference: Reference, into: str) -> pl.DataFrame:
+    """Return instrument, price_units and value_divisor: atoms x units / divisor is a value in atoms of `into`.
+
+    One whole unit (10^decimals atoms) is worth price_units / price_scale whole units of `into`. A price of so many
+    digits that the scale is beyond 38 of them counts as none.
+    """
+    decimals = dict(reference.instruments.select("instrument", "decimals").rows())
+    rows = []
+    for instrument, units, places in reference.prices.select("instrument", "price_units", "price_scale").rows():
+        power = decimals[instrument] - decimals[into]
+        units, divisor = (units, places * 10**power) if power >= 0 else (units * 10**-power, places)
+        common = math.gcd(units, divisor)
+        if max(units, divisor) // common <= ATOMS_MAX:
+            rows.append((instrument, units // common, divisor // common))
+    return pl.DataFrame(
+        rows,
+        schema={"instrument": pl.String, "price_units": pl.Int128, "value_divisor": pl.Int128},
+        orient="row",
+    )

@@ -7,7 +7,7 @@ from schemas.contract import Contract, Instant
 
 
 class Balance(Contract):
-    """One row per account and instrument of a custodian's latest statement (DOMAIN 4.5). All amounts are atoms."""
+    """One row per account and instrument of a custodian's latest statement. All amounts are atoms."""
 
     participant: str
     instrument: str

@@ -40,6 +40,8 @@ class Contract(pa.DataFrameModel):
 
         The frame must be collected: of a LazyFrame Pandera checks the schema and silently skips the data.
         """
+        if not isinstance(frame, pl.DataFrame):
+            raise BrokenInvariant(f"a frame of {cls.__name__} was not collected, so its data cannot be checked.")
         try:
             checked = cls.validate(frame, lazy=True)
         except SchemaErrors as error:

@@ -20,7 +20,7 @@ class Designation(Contract):
 
 
 class CreditLine(Contract):
-    """One row per prime broker and client (DOMAIN 4.6). Limits are atoms of the reference instrument."""
+    """One row per prime broker and client. Limits are atoms of the reference instrument."""
 
     line_id: str = pa.Field(unique=True)
     prime_broker: str

@@ -14,7 +14,7 @@ from schemas.errors import RefusedInput
 
 @dataclass(frozen=True, slots=True)
 class Calendar:
-    """When cycles are cut: a cron in a time zone (DOMAIN 5)."""
+    """When cycles are cut: a cron in a time zone."""
 
     name: str
     cron: str
@@ -48,6 +48,7 @@ class Policy:
 
     reference_instrument: str = "USD"
     stale_statement_hours: int = 24
+    execution_minutes: int = 165  # After a cut, until the custodians have executed its instructions
     waiting_cycles_max: int = 360
     unmatched_cycles_max: int = 120
 

@@ -45,7 +45,7 @@ class Obligation(Contract):
     """One row per hop and leg of a chain. The quantity is positive; payer and receiver give direction.
 
     All obligations of a chain settle or none: seller -> seller's broker -> buyer's broker -> buyer carries the
-    base forward and the quote backward (DOMAIN 3.2): 6 with two brokers, 4 with one, 2 without.
+    base forward and the quote backward: 6 with two brokers, 4 with one, 2 without.
     """
 
     obligation_id: str = pa.Field(unique=True, description="Chain, hop and leg: 'SPTX:2026-11-20:M1/2/quote'.")

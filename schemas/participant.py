@@ -6,7 +6,7 @@ from schemas.contract import Contract
 
 
 class Participant(Contract):
-    """One row per legal entity and role (DOMAIN 3.1)."""
+    """One row per legal entity and role."""
 
     participant: str = pa.Field(unique=True, description="Our stable key, 'ALPHA'.")
     lei: str = pa.Field(unique=True, description="ISO 17442. A lapsed one is still valid.")

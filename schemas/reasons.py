@@ -94,7 +94,7 @@ class Rejection(StrEnum):
 
 
 class FillState(StrEnum):
-    """What became of an accepted fill report at the end of a cycle (DOMAIN 3.3)."""
+    """What became of an accepted fill report at the end of a cycle."""
 
     SETTLED = "SETTLED"
     WAITING = "WAITING"

@@ -166,6 +166,22 @@ input_files = _table(
     CheckConstraint("records = accepted + quarantined + duplicates", name="nothing_is_lost"),
 )
 
+control_totals = _table(
+    "control_totals",
+    _batch(),
+    Column("venue", Text, primary_key=True),
+    Column("base", Text, primary_key=True),
+    Column("quote", Text, primary_key=True),
+    Column("side", Text, primary_key=True),
+    Column("stated_reports", Integer, nullable=False),
+    Column("counted_reports", Integer, nullable=False),
+    _atoms("stated_base_atoms"),
+    _atoms("counted_base_atoms"),
+    _atoms("stated_quote_atoms", nullable=True),
+    _atoms("counted_quote_atoms"),
+    Column("quarantined", Integer, nullable=False, comment="Rows and files of the venue that were kept out."),
+)
+
 flaws = _table(
     "flaws",
     _batch(),

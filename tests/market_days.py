@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import polars as pl
+from hypothesis import HealthCheck, settings
 
 from assets.funding.select import Selection, Solver, select_chains
 from assets.obligations.derive import derive_obligations
@@ -26,7 +27,8 @@ TODAY = date(2026, 11, 20)
 TRADED_AT = datetime(2026, 11, 20, 9, tzinfo=UTC)
 CUT_AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
-VENUES = ("SPTX", "VEN2")
+# The same examples on every machine; how long one takes is of no matter.
+PROPERTY = settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 
 
 def amount(text: str, instrument: str) -> int:

@@ -111,7 +111,9 @@ def camt(*statements: str, version: str = "02", prolog: str = "") -> bytes:
     ).encode()
 
 
-def read(root: Path, stale_hours: int = 24, cut_at: datetime = CUT, **files: bytes) -> Statements:
+def read(
+    root: Path, stale_hours: int = 24, cut_at: datetime = CUT, executed_by: datetime | None = None, **files: bytes
+) -> Statements:
     """Write custody files (their dots as '__') and read them for the cycle that is cut at noon."""
     folder = root / "custody"
     folder.mkdir(exist_ok=True)
@@ -120,7 +122,7 @@ def read(root: Path, stale_hours: int = 24, cut_at: datetime = CUT, **files: byt
         path = folder / name.replace("__", ".")
         path.write_bytes(data)
         sources.append(SourceFile.of("custody", path, root))
-    return read_balances(sources, REFERENCE, cut_at, stale_hours)
+    return read_balances(sources, REFERENCE, cut_at, stale_hours, executed_by)
 
 
 def flaws(statements: Statements) -> list[str]:
@@ -216,6 +218,16 @@ def test_any_number_of_hours_may_be_allowed_and_the_cut_may_stand_in_any_zone(tm
     local = CUT.astimezone(ZoneInfo("America/New_York"))
     assert flaws(read(tmp_path, stale_hours=10**12, cut_at=local, s__csv=old)) == []
     assert flaws(read(tmp_path, stale_hours=0, cut_at=local, s__csv=old)) == ["STALE_STATEMENT"]
+
+
+@pytest.mark.parametrize("update", ["COMPLETE", "DELTA"])
+def test_a_statement_from_before_the_last_cycle_was_executed_would_spend_the_same_funds_twice(
+    tmp_path: Path, update: str
+) -> None:
+    row = csv_of({"as_of": "2026-11-20T10:44:59Z", "update": update})
+    due = datetime(2026, 11, 20, 10, 45, tzinfo=UTC)
+    assert flaws(read(tmp_path, executed_by=due, s__csv=row)) == ["STALE_STATEMENT"]
+    assert flaws(read(tmp_path, s__csv=row)) == []
 
 
 def test_a_delta_may_be_negative_and_old_but_its_parts_must_sum(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Whether the prime brokers stand for a trade: designation, fill limit, and the exposure that it adds (DOMAIN 3.3).
+"""Whether the prime brokers stand for a trade: designation, fill limit, and the exposure that it adds.
 
 A give-up that was accepted in an earlier cycle stays accepted; if its line has been cut since, it waits. A limit that
 is exceeded stops the trade and never raises the limit.
@@ -26,7 +26,7 @@ class GiveUps(NamedTuple):
 
 
 NOP_FORMULAS: dict[str, Callable[[int, int], int]] = {
-    # Of what the client is long and short per instrument, the reference instrument left out (DOMAIN 4.6).
+    # Of what the client is long and short per instrument, the reference instrument left out.
     "GREATER_OF_LONG_SHORT": max,
     "SUM_ABS": lambda long, short: long + short,
     "NET_DOWNSIDE": lambda _, short: short,

@@ -1,5 +1,6 @@
 """What the custodians hold, as a Dagster asset."""
 
+from datetime import datetime, timedelta
 from typing import Any
 
 import dagster as dg
@@ -32,11 +33,14 @@ def balances(
     """What each account can settle with: the custodians' statements beside the book of the cycle before."""
     cycle = cycle_of(context.partition_key)
     reference, policy = reference_of(reference_data), policy_of(cycle_inputs)
-    files = files_of(cycle_inputs, "custody", home)
-    statements = read_balances(files, reference, cycle.cut_at, policy.stale_statement_hours)
-    book = pl.DataFrame(schema=BOOK)
+    book, executed_by = pl.DataFrame(schema=BOOK), None
     if cycle_inputs["previous_batch_id"]:
-        book = home.store().rows("positions", cycle_inputs["previous_batch_id"]).select(*BOOK)
+        previous, store = cycle_inputs["previous_batch_id"], home.store()
+        book = store.rows("positions", previous).select(*BOOK)
+        last_cut = datetime.fromisoformat(store.batch(previous)["cut_at"])
+        executed_by = last_cut + timedelta(minutes=policy.execution_minutes)
+    files = files_of(cycle_inputs, "custody", home)
+    statements = read_balances(files, reference, cycle.cut_at, policy.stale_statement_hours, executed_by)
     return {
         "balances": statements.balances,
         "available": derive_available(statements.balances, reference.accounts, book),

@@ -54,7 +54,9 @@ def read_balances(files: Sequence[SourceFile], reference: Reference, cut_at: dat
     different contents, two different DELTA rows and a DELTA beside a COMPLETE one are all quarantined:
     nothing says which is true.
 
-    `cut_at` has a time zone; `stale_hours` before it a COMPLETE statement is too old.
+    `cut_at` has a time zone; `stale_hours` before it a COMPLETE statement is too old. So is any statement from before
+    `executed_by`, when the last committed cycle's instructions were due at the custodians: it still shows what that
+    cycle has spent, and its deliveries are in the book already.
     """
     texts, refusals = [], []
     for number, file in enumerate(files):
@@ -68,7 +70,7 @@ def read_balances(files: Sequence[SourceFile], reference: Reference, cut_at: dat
         counts.append(count)
     if not texts:
         return Statements(Balance.empty(), pl.concat(quarantined), pl.concat(counts).sort("file"))
-    judged = _judge(pl.concat(texts), reference, cut_at.astimezone(UTC), stale_hours)
+    judged = _judge(pl.concat(texts), reference, cut_at.astimezone(UTC), stale_hours, executed_by)
     rows = _resolve(judged.with_columns(pl.Series("file", [files[n].name for n in judged["file_number"]], pl.String)))
     for (number,), of_file in rows.group_by("file_number", maintain_order=True):
         file = files[number]
@@ -88,7 +90,9 @@ def read_balances(files: Sequence[SourceFile], reference: Reference, cut_at: dat
     return Statements(Balance.hold(balances), pl.concat(quarantined), pl.concat(counts).sort("file"))
 
 
-def _judge(text: pl.DataFrame, reference: Reference, cut_at: datetime, stale_hours: int) -> pl.DataFrame:
+def _judge(
+    text: pl.DataFrame, reference: Reference, cut_at: datetime, stale_hours: int, executed_by: datetime | None
+) -> pl.DataFrame:
     """Return the rows with the columns of Balance, and `flaw` where they cannot be believed."""
     parties = reference.participants
     known = (
@@ -138,6 +142,9 @@ def _judge(text: pl.DataFrame, reference: Reference, cut_at: datetime, stale_hou
             f"as_of: expected at most {stale_hours} hours ago",
         ),
     ]
+    if executed_by is not None:
+        due = pl.lit(executed_by.astimezone(UTC)).dt.cast_time_unit("ns")
+        rules.append((pl.col("at") < due, Flaw.STALE_STATEMENT, "as_of: expected after the last cycle was executed"))
     for name in AMOUNTS:
         rules += wrong_amount(f"{name}_atoms", name)
         within = pl.col(f"{name}_atoms").is_between(-BALANCE_ATOMS_MAX, BALANCE_ATOMS_MAX)
@@ -201,7 +208,9 @@ def derive_available(balances: pl.DataFrame, accounts: pl.DataFrame, book: pl.Da
     held = pl.col("book_atoms").fill_null(ZERO) + pl.col("said_total").fill_null(ZERO)
     available = known.with_columns(
         statement_atoms=pl.when(complete).then("said_available"),
-        available_atoms=pl.when(complete).then("said_available").when(kept > 0).then(kept).otherwise(ZERO),
+        available_atoms=pl.when(complete)
+        .then("said_available")
+        .otherwise(pl.max_horizontal(ZERO, pl.min_horizontal(kept, held))),
         total_atoms=pl.when(complete).then("said_total").otherwise(held),
         break_atoms=pl.when(complete & pl.col("book_atoms").is_not_null())
         .then(pl.col("said_total") - pl.col("book_atoms"))

@@ -6,6 +6,7 @@ import dagster as dg
 import polars as pl
 
 from assets.fills.carry import carry_over
+from assets.fills.control import TOTALS_FILE, read_totals, reconcile
 from assets.fills.ingest import ingest
 from assets.frames import Product
 from assets.home import Home
@@ -29,13 +30,16 @@ def fills(
     earlier = home.earlier(cycle.opens_at.isoformat())
     known = [home.frame(batch["batch_id"], "fills").filter(pl.col("age") == 0) for batch in earlier]
     seen = pl.concat([Fill.empty(), *known]).select("fill_id", "content_hash")
-    read = ingest(files_of(cycle_inputs, "fills", home), reference_of(reference_data), cycle, seen)
+    files, reference = files_of(cycle_inputs, "fills", home), reference_of(reference_data)
+    read = ingest([file for file in files if file.name != TOTALS_FILE], reference, cycle, seen)
+    stated = read_totals(files, reference)
     carried = Fill.empty()
     if earlier:
         last = earlier[-1]["batch_id"]
         carried = carry_over(home.frame(last, "fills"), home.frame(last, "outcomes"))
     return {
         "fills": Fill.hold(pl.concat([read.fills, carried]).sort("fill_id")),
-        "quarantined": read.quarantined,
-        "counts": read.counts,
+        "control_totals": reconcile(stated, read.fills, read.counts),
+        "quarantined": pl.concat([read.quarantined, stated.quarantined]).sort("file", "record"),
+        "counts": pl.concat([read.counts, stated.counts]).sort("file"),
     }

@@ -33,7 +33,7 @@ class Problem:
     """Chains in canonical order (by id) as integers. Chain k settles or not; row r must not end below zero."""
 
     chains: list[str]
-    weights: list[int]  # Value x (2 + age): what has waited two cycles counts double (DESIGN 5).
+    weights: list[int]  # Value x (2 + age): what has waited two cycles counts double.
     legs: list[list[tuple[Row, int]]]  # Per chain: what it does to each row, in atoms, never 0.
     rows: list[tuple[str, str]]  # Participant and instrument of each row.
     funds: list[int]  # Available and credit of each row, never negative.

@@ -7,8 +7,8 @@ import dagster as dg
 from assets.frames import Product
 from assets.inputs import policy_of, reference_of
 from assets.netting.net import net_obligations, netting_effect, require_zero_sum
-from assets.obligations.agree import value_scale
 from assets.partitions import cycles
+from assets.reference import value_scale
 
 
 @dg.asset(

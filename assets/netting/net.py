@@ -35,12 +35,15 @@ def merge_nets(partials: Sequence[pl.DataFrame]) -> pl.DataFrame:
 def _two_sided(obligations: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
     rest = [name for name in key if name != "participant"]
     nothing = pl.lit(0, dtype=pl.Int128)
+    paid, received = {"debit_atoms": "quantity_atoms"}, {"credit_atoms": "quantity_atoms"}
     return pl.concat(
         [
-            obligations.select(participant="payer", **{n: n for n in rest}, debit_atoms="quantity_atoms", credit_atoms=nothing),
-            obligations.select(participant="receiver", **{n: n for n in rest}, debit_atoms=nothing, credit_atoms="quantity_atoms"),
+            obligations.select(*rest, participant="payer", **paid, credit_atoms=nothing),
+            obligations.select(*rest, participant="receiver", **received, debit_atoms=nothing).select(
+                *rest, "participant", *SIDES
+            ),
         ]
-    )  # fmt: skip
+    )
 
 
 def _positions(sums: pl.DataFrame) -> pl.DataFrame:

@@ -5,14 +5,13 @@ predecessor; a bust takes with it what its report was corrected into. What is no
 dropped.
 """
 
-import math
 from datetime import datetime
 from typing import NamedTuple
 
 import polars as pl
 
-from assets.reference import Reference
-from schemas.atoms import ATOMS_MAX, mul_div
+from assets.reference import Reference, value_scale
+from schemas.atoms import mul_div
 from schemas.cycle import Policy
 from schemas.obligation import Outcome, Trade
 from schemas.reasons import FillState, HoldReason, Rejection
@@ -208,24 +207,3 @@ def _valued(trades: pl.DataFrame, reference: Reference, into: str) -> pl.DataFra
         value.alias("value_atoms"),
         pl.coalesce("hold_reason", pl.when(unpriced).then(pl.lit(str(HoldReason.NO_PRICE)))).alias("hold_reason"),
     ).select(*Trade.names(), "buyer_accepted", "seller_accepted")
-
-
-def value_scale(reference: Reference, into: str) -> pl.DataFrame:
-    """Return instrument, price_units and value_divisor: atoms x units / divisor is a value in atoms of `into`.
-
-    One whole unit (10^decimals atoms) is worth price_units / price_scale whole units of `into`. A price of so many
-    digits that the scale is beyond 38 of them counts as none.
-    """
-    decimals = dict(reference.instruments.select("instrument", "decimals").rows())
-    rows = []
-    for instrument, units, scale in reference.prices.select("instrument", "price_units", "price_scale").rows():
-        power = decimals[instrument] - decimals[into]
-        units, divisor = (units, scale * 10**power) if power >= 0 else (units * 10**-power, scale)
-        common = math.gcd(units, divisor)
-        if max(units, divisor) // common <= ATOMS_MAX:
-            rows.append((instrument, units // common, divisor // common))
-    return pl.DataFrame(
-        rows,
-        schema={"instrument": pl.String, "price_units": pl.Int128, "value_divisor": pl.Int128},
-        orient="row",
-    )

@@ -9,9 +9,10 @@ from assets.credit.exposure import accept_giveups
 from assets.frames import Product
 from assets.home import Home
 from assets.inputs import policy_of, reference_of
-from assets.obligations.agree import agree, value_scale
+from assets.obligations.agree import agree
 from assets.obligations.derive import derive_obligations
 from assets.partitions import cycle_of, cycles
+from assets.reference import value_scale
 from schemas.obligation import Trade
 
 

@@ -1,4 +1,4 @@
-"""From trades to obligations: every hop of the chain, base forward and quote backward (DOMAIN 3.2)."""
+"""From trades to obligations: every hop of the chain, base forward and quote backward."""
 
 import polars as pl
 

@@ -92,6 +92,7 @@ def instructions(
             },
             rows={
                 "input_files": counts,
+                "control_totals": fills["control_totals"],
                 "flaws": quarantined.group_by("file", "flaw").agg(rows=pl.len()).sort("file", "flaw"),
                 "frames": index,
                 "fill_states": reasoned.group_by("state", "reason").agg(fills=pl.len()).sort("state", "reason"),
