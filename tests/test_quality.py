@@ -104,6 +104,14 @@ def store(connection: Connection, eth: int = 100 * ETH) -> None:
         file("custody/cu.csv", "custody", 9),
         file("credit/lines.csv", "credit", 2),
     )
+    put(records.control_totals, *(
+        {
+            "batch_id": BATCH, "venue": venue, "base": "ETH", "quote": "USD", "side": side,
+            "stated_reports": 5, "counted_reports": 5, "stated_base_atoms": eth, "counted_base_atoms": eth,
+            "stated_quote_atoms": quote, "counted_quote_atoms": 300_000 * USD,
+        }
+        for venue, side, quote in (("SPTX", "BUY", 300_000 * USD), ("SPTX", "SELL", None), ("VEN2", "BUY", None))
+    ))  # fmt: skip
     put(records.frames, *(
         {"batch_id": BATCH, "name": name, "digest": DIGEST, "rows": 10} for name in FRAMES
     ))  # fmt: skip
@@ -186,6 +194,10 @@ FAULTS: dict[str, tuple[str, set[str]]] = {
     ),
     "degraded_says_the_truth": ("UPDATE batches SET degraded = 1", set()),
     "accepted_fills_enter_the_batch": ("UPDATE batches SET fills_new = 9, fills_carried = 1", set()),
+    "venue_totals_reconcile": (
+        "UPDATE control_totals SET stated_quote_atoms = '30000001' WHERE stated_quote_atoms IS NOT NULL",
+        set(),
+    ),
     "every_fill_has_one_outcome": ("UPDATE fill_states SET fills = 9", set()),
     "what_settles_is_within_what_could": ("UPDATE batches SET weight_atoms = '8'", set()),
     "settled_chains_have_positions": (
@@ -225,6 +237,11 @@ FAULTS: dict[str, tuple[str, set[str]]] = {
         "UPDATE input_files SET flaw = 'FILE_EMPTY', records = 0, accepted = 0 WHERE stage = 'custody'",
         {"degraded_says_the_truth"},
     ),
+    "venue_totals_are_explained_by_quarantine": (
+        "UPDATE control_totals SET counted_reports = 4, quarantined = 1 WHERE venue = 'VEN2'",
+        set(),
+    ),
+    "every_venue_states_its_totals": ("DELETE FROM control_totals WHERE venue = 'VEN2'", set()),
     "book_and_custodians_agree": ("UPDATE positions SET break_atoms = '-1' WHERE participant = 'PX'", set()),
     "every_trade_has_two_sides": ("UPDATE fill_states SET state = 'UNMATCHED'", set()),
     "no_give_up_was_rejected": ("UPDATE fill_states SET state = 'REJECTED', reason = 'NOP'", set()),
@@ -257,6 +274,16 @@ def test_one_atom_in_a_quintillion_ether_is_seen(records_url: str, change: Calla
         "positions_sum_to_zero", "net_is_credit_less_debit", "closing_is_opening_and_what_moved",
         "instructions_move_the_positions",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("column", ["counted_reports", "counted_base_atoms", "counted_quote_atoms"])
+def test_a_venue_total_that_is_off_by_one_in_any_column_is_found(
+    column: str, records_url: str, change: Callable[..., None]
+) -> None:
+    change(store, f"UPDATE control_totals SET {column} = {column} - 1 WHERE side = 'BUY' AND venue = 'SPTX'")
+    assert broken(records_url) == {"venue_totals_reconcile"}
+    change("UPDATE control_totals SET quarantined = 1")
+    assert broken(records_url) == {"venue_totals_are_explained_by_quarantine"}
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,13 @@ class Statements:
     counts: pl.DataFrame  # schemas.fill.FileCount
 
 
-def read_balances(files: Sequence[SourceFile], reference: Reference, cut_at: datetime, stale_hours: int) -> Statements:
+def read_balances(
+    files: Sequence[SourceFile],
+    reference: Reference,
+    cut_at: datetime,
+    stale_hours: int,
+    executed_by: datetime | None = None,
+) -> Statements:
     """Return the one row that counts for each account and instrument, from all custody files together.
 
     Of COMPLETE rows the highest `statement_seq` counts. An earlier one is accepted input that no longer

@@ -28,6 +28,7 @@ SQLITE_SETTINGS = {
     "synchronous": 2,
     "foreign_keys": 1,
 }  # 2 is FULL: NORMAL loses commits.
+TRINE_LOCK = 0x7472696E65  # 'trine' in ASCII: PostgreSQL's advisory locks are numbers.
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ class Store:
         self.engine = create_engine(url, poolclass=NullPool)
         if self.engine.dialect.name == "sqlite":
             event.listen(self.engine, "connect", _set_up_sqlite)
-            event.listen(self.engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+        event.listen(self.engine, "begin", _one_at_a_time)
 
     def prepare(self) -> Store:
         """Make or migrate the tables, assert the settings that durability rests on, and return the store."""
@@ -166,6 +167,7 @@ class Store:
             batch = connection.execute(select(batches).where(batches.c.batch_id == batch_id)).mappings().one()
             if batch["state"] == "COMMITTED":
                 return False
+            self._require_last(connection, batch)
             self._require_passed(connection, batch_id, set(rules))
             held = []
             for row in _of(connection, records.positions, batch_id):
@@ -203,6 +205,19 @@ class Store:
                 f"batch {batch_id} is no longer {before}: someone else moved it. Nothing was written."
             )
 
+    def _require_last(self, connection: Connection, batch: Any) -> None:
+        """What the batch follows must still be the last that is committed: another cycle may have been faster."""
+        last = connection.execute(
+            select(batches.c.batch_id, batches.c.cycle_id)
+            .where(batches.c.state == "COMMITTED")
+            .order_by(batches.c.opens_at.desc())
+        ).first()
+        if (last.batch_id if last else None) != batch["previous_batch_id"]:
+            raise CycleOutOfOrder(
+                f"batch {batch['batch_id']} was made before {last.cycle_id if last else 'its predecessor'} was committed. "
+                "Nothing was settled. Run the cycle again."
+            )
+
     def _require_passed(self, connection: Connection, batch_id: str, rules: set[str]) -> None:
         verdicts = _of(connection, records.verdicts, batch_id)
         missing = rules - {row["rule"] for row in verdicts}
@@ -229,6 +244,12 @@ def _set_up_sqlite(connection: Any, _: Any) -> None:
     connection.execute("PRAGMA busy_timeout = 30000")
     for name, value in SQLITE_SETTINGS.items():
         connection.execute(f"PRAGMA {name} = {value}")
+
+
+def _one_at_a_time(connection: Connection) -> None:
+    """Let one transaction after the other see and change the records, in any number of processes, on both engines."""
+    sqlite = connection.dialect.name == "sqlite"
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if sqlite else f"SELECT pg_advisory_xact_lock({TRINE_LOCK})")
 
 
 def _of(connection: Connection, table: Table, batch_id: str, *where: Any) -> list[Any]:

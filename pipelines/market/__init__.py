@@ -12,6 +12,7 @@ from pipelines.market.custodians import Holdings, funded, write_custody
 from pipelines.market.files import AllVenues
 from pipelines.market.flaws import DIALECTS, FLAWS, add_broken_file, flawed_trades, reported
 from pipelines.market.reference import write_credit, write_reference
+from pipelines.market.totals import ControlTotals
 from pipelines.market.trades import drawn_trades, tape_trades
 from pipelines.market.world import MarketPlan, World
 from schemas.errors import RefusedInput
@@ -50,7 +51,7 @@ def write_market(
         flawed = flawed_trades(plan.flaws, len(prints), plan.seed, on_tape=True)
         trades, count = iter(prints), len(prints)
 
-    venues, reports = AllVenues(folder / "venues"), 0
+    venues, totals, reports = AllVenues(folder / "venues"), ControlTotals(), 0
     net: defaultdict[tuple[str, str], int] = defaultdict(int)
     applied = dict.fromkeys(plan.flaws, 0)
     for index, trade in enumerate(trades):
@@ -58,12 +59,14 @@ def write_market(
         sent, standing = reported(trade, flaw, applied.get(flaw or "", 0))
         for report in sent:
             venues.add(report)
+        totals.add(sent)
         for key, atoms in standing.moves() if standing else ():
             net[key] += atoms
         reports += len(sent)
         if flaw:
             applied[flaw] += 1
     venues.close()
+    totals.write(folder / "venues" / "control_totals.csv")
     if "broken_file" in applied:
         applied["broken_file"] = int(add_broken_file(folder / "venues"))
 

@@ -49,14 +49,22 @@ class Trade(NamedTuple):
         scale = 10 ** (self.price_places + self.quantity_places)
         return divide(self.price * self.quantity * 10**self.market.quote_places, scale, "half_even")
 
+    @property
+    def base_atoms(self) -> int:
+        """The quantity, in the smallest unit of the base instrument."""
+        return self.quantity * 10**self.market.base.decimals // 10**self.quantity_places
+
+    @property
+    def quote_atoms(self) -> int:
+        """The venue's own quote amount, in the smallest unit of the quote instrument."""
+        return self.quote_units * 10 ** (self.market.quote.decimals - self.market.quote_places)
+
     def moves(self) -> Iterator[tuple[tuple[str, str], int]]:
         """What each client receives (positive) and gives, as ((participant, instrument), atoms)."""
-        base, quote = self.market.base, self.market.quote
-        base_atoms = self.quantity * 10**base.decimals // 10**self.quantity_places
-        quote_atoms = self.quote_units * 10 ** (quote.decimals - self.market.quote_places)
+        base_atoms, quote_atoms = self.base_atoms, self.quote_atoms
         for seat, sign in ((self.buyer, 1), (self.seller, -1)):
-            yield (seat.client.key, base.key), sign * base_atoms
-            yield (seat.client.key, quote.key), -sign * quote_atoms
+            yield (seat.client.key, self.market.base.key), sign * base_atoms
+            yield (seat.client.key, self.market.quote.key), -sign * quote_atoms
 
 
 def microseconds(instant: datetime) -> int:

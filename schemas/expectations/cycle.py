@@ -25,6 +25,11 @@ class Rule:
     sql: str  # `:batch` is the id of the batch.
 
 
+# An amount that the venue does not state is null, and null differs from nothing.
+TOTALS_DIFFER = """(stated_reports <> counted_reports
+            OR atoms_sign(atoms_minus(stated_base_atoms, counted_base_atoms)) <> 0
+            OR atoms_sign(atoms_minus(stated_quote_atoms, counted_quote_atoms)) <> 0)"""
+
 FRAMES = ("fills", "quarantined", "outcomes", "trades", "obligations", "decisions", "positions", "postings")
 
 RULES = (
@@ -138,6 +143,15 @@ RULES = (
         """
         SELECT batch_id FROM batches WHERE batch_id = :batch AND fills_new <> (
             SELECT COALESCE(SUM(accepted), 0) FROM input_files WHERE batch_id = :batch AND stage = 'fills')
+        """,
+    ),
+    Rule(
+        "venue_totals_reconcile",
+        "What each venue says it reported is what was read, to the last atom.",
+        "BLOCK",
+        f"""
+        SELECT venue, base, quote, side FROM control_totals
+        WHERE batch_id = :batch AND quarantined = 0 AND {TOTALS_DIFFER}
         """,
     ),
     Rule(
@@ -303,6 +317,26 @@ RULES = (
         "No file was quarantined whole.",
         "WARN",
         "SELECT file FROM input_files WHERE batch_id = :batch AND flaw IS NOT NULL",
+    ),
+    Rule(
+        "venue_totals_are_explained_by_quarantine",
+        "Where records of a venue were quarantined, its totals are those of what was read all the same.",
+        "WARN",
+        f"""
+        SELECT venue, base, quote, side FROM control_totals
+        WHERE batch_id = :batch AND quarantined > 0 AND {TOTALS_DIFFER}
+        """,
+    ),
+    Rule(
+        "every_venue_states_its_totals",
+        "Every venue with reports in the cycle states its totals, to be held against what was read.",
+        "WARN",
+        """
+        SELECT f.file FROM input_files f
+        LEFT JOIN control_totals c ON c.batch_id = f.batch_id
+            AND SUBSTR(f.file, 1, LENGTH(c.venue) + 8) = 'venues/' || c.venue || '/'
+        WHERE f.batch_id = :batch AND f.stage = 'fills' AND f.accepted > 0 AND c.venue IS NULL
+        """,
     ),
     Rule(
         "book_and_custodians_agree",

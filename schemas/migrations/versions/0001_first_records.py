@@ -63,6 +63,26 @@ def upgrade() -> None:
         )
 
     op.create_table(
+        "control_totals",
+        sa.Column("batch_id", sa.Text(), nullable=False),
+        sa.Column("venue", sa.Text(), nullable=False),
+        sa.Column("base", sa.Text(), nullable=False),
+        sa.Column("quote", sa.Text(), nullable=False),
+        sa.Column("side", sa.Text(), nullable=False),
+        sa.Column("stated_reports", sa.Integer(), nullable=False),
+        sa.Column("counted_reports", sa.Integer(), nullable=False),
+        sa.Column("stated_base_atoms", schemas.records.AtomsType(), nullable=False),
+        sa.Column("counted_base_atoms", schemas.records.AtomsType(), nullable=False),
+        sa.Column("stated_quote_atoms", schemas.records.AtomsType(), nullable=True),
+        sa.Column("counted_quote_atoms", schemas.records.AtomsType(), nullable=False),
+        sa.Column(
+            "quarantined", sa.Integer(), nullable=False, comment="Rows and files of the venue that were kept out."
+        ),
+        sa.ForeignKeyConstraint(["batch_id"], ["batches.batch_id"], name=op.f("fk_control_totals_batch_id")),
+        sa.PrimaryKeyConstraint("batch_id", "venue", "base", "quote", "side", name=op.f("pk_control_totals")),
+        sqlite_strict=True,
+    )
+    op.create_table(
         "credit_draws",
         sa.Column("batch_id", sa.Text(), nullable=False),
         sa.Column("line_id", sa.Text(), nullable=False),
