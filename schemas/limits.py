@@ -27,6 +27,6 @@ FILL_AHEAD_HOURS_MAX = 24  # A trade time further after the cut than this is a w
 UNMATCHED_CYCLES_MAX = 120  # 20 days of four-hour cycles (R4).
 WAITING_CYCLES_MAX = 360  # 60 days (R4).
 
-SOLVER_NODES_MAX = 200  # Nodes, not seconds: the same inputs give the same set on any machine.
-SOLVER_CHAINS_MAX = 20_000  # Beyond this an exact MIP finds nothing usable; removal and refill decides.
+SOLVER_NODES_MAX = 50  # Nodes, not seconds: the same inputs give the same set on any machine.
+SOLVER_CHAINS_MAX = 1_000  # Beyond this an exact search takes too long; its relaxation, rounded, decides.
 SOLVER_ROUNDS_MAX = 25

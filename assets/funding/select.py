@@ -11,7 +11,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import polars as pl
 
@@ -133,13 +133,12 @@ def _decide(problem: Problem, solve: Solver | None) -> tuple[Proposal, str]:
         return Proposal(everything, sum(problem.weights), "ALL_FUNDED"), "none"
     if solve is not None:
         return _checked(problem, solve, "given"), "given"
-    if len(problem.chains) <= limits.SOLVER_CHAINS_MAX:
-        try:
-            import highspy
-        except ImportError:
-            return remove_and_refill(problem, everything), "none (highspy is missing)"
-        return _checked(problem, solve_exactly, "highspy"), f"highspy {highspy.Highs().version()}"
-    return remove_and_refill(problem, everything), "none"
+    try:
+        import highspy
+    except ImportError:
+        return remove_and_refill(problem, everything), "none (highspy is missing)"
+    search = solve_exactly if len(problem.chains) <= limits.SOLVER_CHAINS_MAX else solve_relaxed
+    return _checked(problem, search, "highspy"), f"highspy {highspy.Highs().version()}"
 
 
 def _checked(problem: Problem, solve: Solver, name: str) -> Proposal:
@@ -176,14 +175,13 @@ def require_feasible(problem: Problem, chosen: set[int]) -> None:
         raise BrokenInvariant("a selection leaves an account short. Nothing was written. Please report it.")
 
 
-def solve_exactly(problem: Problem) -> Proposal:
-    """Return the optimum by HiGHS, as a MIP over the chains that can matter.
+def _search(problem: Problem, *, whole: bool) -> tuple[Any, float]:
+    """Return HiGHS' model of the problem, each chain `whole` or divisible, and how many atoms its unit of value has.
 
-    The search sees each row in coarse units, rounded so that no funded set is lost and every number is a small
-    integer. A proposal that breaks a row in atoms is cut off by what is wrong with it (a payer too many or a receiver
-    too few), and the search goes on. So the first that holds is the best, but for what 12 digits cannot tell apart.
+    The search sees each row in coarse units, rounded so that no funded set is lost and every number is a small integer.
     """
     import highspy
+    import numpy as np
 
     model = highspy.Highs()
     for option, value in {
@@ -193,13 +191,13 @@ def solve_exactly(problem: Problem) -> Proposal:
         model.setOptionValue(option, value)
     count = len(problem.chains)
     unit = max(problem.weights, default=1) / 1e6 or 1.0
-    model.addVars(count, [0.0] * count, [1.0] * count)
-    for chain, weight in enumerate(problem.weights):
-        model.changeColIntegrality(chain, highspy.HighsVarType.kInteger)
-        # Worth nothing still beats waiting.
-        model.changeColCost(chain, weight / unit + 1e-6)
+    every = np.arange(count, dtype=np.int32)
+    model.addVars(count, np.zeros(count), np.ones(count))
+    # Worth nothing still beats waiting.
+    model.changeColsCost(count, every, np.array([weight / unit + 1e-6 for weight in problem.weights]))
     model.changeObjectiveSense(highspy.ObjSense.kMaximize)
-    infinity = highspy.kHighsInf
+    if whole:
+        model.changeColsIntegrality(count, every, np.full(count, highspy.HighsVarType.kInteger))
     for row, touching in enumerate(problem.touching):
         if sum(atoms for _, atoms in touching if atoms < 0) + problem.funds[row] >= 0:
             continue  # Whatever settles, this row is funded.
@@ -207,9 +205,44 @@ def solve_exactly(problem: Problem) -> Proposal:
         coarse = max(common, max(abs(atoms) for _, atoms in touching) >> SEARCH_BITS)
         # In common units only whole ones can be used; in coarser ones a funded set must not be lost.
         model.addRow(
-            divide(0 - problem.funds[row], coarse, "ceil" if coarse == common else "floor"), infinity, len(touching),
-            [k for k, _ in touching], [divide(atoms, coarse, "ceil") for _, atoms in touching],
+            divide(0 - problem.funds[row], coarse, "ceil" if coarse == common else "floor"), highspy.kHighsInf,
+            len(touching), [k for k, _ in touching], [divide(atoms, coarse, "ceil") for _, atoms in touching],
         )  # fmt: skip
+    return model, unit
+
+
+def _bound(problem: Problem, value: float, unit: float) -> int | None:
+    """Return what the search says is the most that any set is worth, in atoms, widened by its tolerance."""
+    return min(sum(problem.weights), math.ceil(value * unit * (1 + 1e-9)) + 1) if math.isfinite(value) else None
+
+
+def solve_relaxed(problem: Problem) -> Proposal:
+    """Return a feasible set close to the optimum, for many chains: as if they were divisible, then rounded and repaired.
+
+    Only chains that the relaxation settles whole are taken; few are cut, as many as accounts that are short.
+    """
+    import highspy
+
+    model, unit = _search(problem, whole=False)
+    model.run()
+    if model.getModelStatus() != highspy.HighsModelStatus.kOptimal:
+        return remove_and_refill(problem, set(range(len(problem.chains))))
+    solution = model.getSolution().col_value
+    chosen = {k for k, share in enumerate(solution) if share > 1 - 1e-6}
+    bound = _bound(problem, model.getInfo().objective_function_value, unit)
+    return remove_and_refill(problem, chosen)._replace(bound=bound, path="LP_ROUNDED")
+
+
+def solve_exactly(problem: Problem) -> Proposal:
+    """Return the optimum by HiGHS, as a MIP over the chains that can matter.
+
+    A proposal that breaks a row in atoms is cut off by what is wrong with it (a payer too many or a receiver too few),
+    and the search goes on. So the first that holds is the best, but for what 12 digits cannot tell apart.
+    """
+    import highspy
+
+    model, unit = _search(problem, whole=True)
+    count = len(problem.chains)
     for _ in range(limits.SOLVER_ROUNDS_MAX):
         model.run()
         status = model.getModelStatus()
@@ -223,15 +256,13 @@ def solve_exactly(problem: Problem) -> Proposal:
                 # What the search cannot tell apart: its tolerance, and the little that each chain counts by itself.
                 blur = (count + 1) * max(problem.weights) // 10**12
                 return Proposal(chosen, weight + blur, "MIP_OPTIMAL")
-            dual = model.getInfo().mip_dual_bound
-            known = math.isfinite(dual)
-            bound = min(sum(problem.weights), math.ceil(dual * unit * (1 + 1e-9)) + 1) if known else None
+            bound = _bound(problem, model.getInfo().mip_dual_bound, unit)
             return Proposal(_refill(problem, chosen), bound, "MIP_NODE_LIMIT")
         for row in broken:
             payers = [k for k, atoms in problem.touching[row] if atoms < 0 and k in chosen]
             absent = [k for k, atoms in problem.touching[row] if atoms > 0 and k not in chosen]
             model.addRow(
-                1.0 - len(payers), infinity, len(payers) + len(absent), [*payers, *absent],
+                1.0 - len(payers), highspy.kHighsInf, len(payers) + len(absent), [*payers, *absent],
                 [-1.0] * len(payers) + [1.0] * len(absent),
             )  # fmt: skip
     return remove_and_refill(problem, chosen)._replace(path="MIP_ROUNDS_LIMIT")
