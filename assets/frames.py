@@ -49,9 +49,15 @@ class FrameStore:
         path = self.path(digest)
         if not path.exists():
             raise BrokenInvariant(f"the frame {digest[:12]} is not in the frame store. Restore it from a copy.")
-        frame = from_disk(pl.read_parquet(path, glob=False))
-        if digest_of(frame) != digest:
-            raise BrokenInvariant(f"the frame {digest[:12]} no longer has its digest: the file was changed.")
+        try:
+            frame = from_disk(pl.read_parquet(path, glob=False))
+            same = digest_of(frame) == digest
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError):
+            same = False
+        if not same:
+            raise BrokenInvariant(
+                f"the frame {digest[:12]} no longer has its digest: the file was changed. Restore it from a copy."
+            )
         return frame
 
 

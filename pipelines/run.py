@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 import dagster as dg
 from rich.console import Console
 
-from assets.partitions import cycle_of
+from assets.partitions import CALENDAR, cycle_of, cycles
 from pipelines.definitions import build_definitions
 from pipelines.resources import CHECKOUT, home_folder
+from schemas.errors import RefusedInput
 
 ONLY_STEPS: dict[str, Any] = {"loggers": {"console": {"config": {}}}}  # Without it Dagster prints its own log as well.
 
@@ -27,7 +28,12 @@ def run_cycle(cycle_id: str, folder: Path, *, home: Path | None, records_url: st
 
     Raises what the assets raise: see schemas.errors.
     """
-    cycle_of(cycle_id)
+    cycle = cycle_of(cycle_id)
+    if not cycles.has_partition_key(cycle_id):
+        raise RefusedInput(
+            f"cycle {cycle_id} cannot be settled now: its cut is at {cycle.cut_at.isoformat()}, and cycles are settled "
+            f"after their cut, from {CALENDAR.start} on. Nothing was written."
+        )
     os.environ.setdefault("DAGSTER_HOME", str(CHECKOUT / "dagster_home"))
     definitions = build_definitions(
         str(home or home_folder()), input_folder=str(folder), records_url=records_url,

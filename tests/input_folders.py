@@ -4,8 +4,8 @@ A trade is a line that a person reads; what is written is what the outside world
 """
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from pipelines.market.world import lei_of
@@ -63,18 +63,22 @@ def write_table(path: Path, header: Sequence[str], rows: Iterable[Iterable[objec
 
 def write_folder(
     folder: Path,
-    venue_reports: Iterable[Mapping[str, str]],
+    venue_reports: Sequence[Report],
     holdings: str | None,
     *,
     cycle_id: str = CYCLE,
     lends: str | None = None,
+    resent: Sequence[Report] = (),
 ) -> Path:
     """Write the input folder of one cycle and return it.
 
     `holdings` are lines of 'participant instrument amount' that the custodian states, every other account empty; None:
-    no statement comes. `lends` is what PX lends A in dollars at settlement.
+    no statement comes. `lends` is what PX lends A in dollars at settlement. `resent` are reports that the venues sent
+    in an earlier cycle too, so that their totals of this one leave them out.
     """
-    as_of = datetime.strptime(cycle_id, "C4H-%Y%m%d-%H%M").replace(tzinfo=UTC).isoformat().replace("+00:00", "Z")
+    opens_at = datetime.strptime(cycle_id, "C4H-%Y%m%d-%H%M").replace(tzinfo=UTC)
+    # A quarter of an hour before the cut: what the cycle before instructed has been executed by then.
+    as_of = (opens_at + timedelta(hours=3, minutes=45)).isoformat().replace("+00:00", "Z")
     reference = folder / "reference"
     roles = {**dict.fromkeys("ABC", "CLNT"), "PX": "PB", "PY": "PB", "CU": "CUST", "SPTX": "VENU", "VEN2": "VENU"}
     accounts = [(who, what) for who, role in roles.items() if role in ("CLNT", "PB") for what in ("BTC", "ETH", "USD")]
@@ -93,11 +97,19 @@ def write_folder(
     (reference / "venues.toml").write_text(
         "".join(f'[{venue}]\nname = "{venue}"\ndialect = "delimited"\n' for venue in ("SPTX", "VEN2"))
     )
-    by_venue: dict[str, list[Mapping[str, str]]] = {}
+    for venue in ("SPTX", "VEN2"):
+        rows = [[row[name] for name in REPORT] for row in (*venue_reports, *resent) if row["venue"] == venue]
+        if rows:
+            write_table(folder / "venues" / venue / "fills.csv", REPORT, rows)
+    totals: dict[tuple[str, ...], list[int]] = {}
     for report in venue_reports:
-        by_venue.setdefault(report["venue"], []).append(report)
-    for venue, rows in by_venue.items():
-        write_table(folder / "venues" / venue / "fills.csv", REPORT, [[row[name] for name in REPORT] for row in rows])
+        if report["exec_type"] == "F":
+            sums = totals.setdefault((report["venue"], report["symbol"], report["side"]), [0, 0, 0])
+            for place, number in enumerate(("1", report["quantity"], report["quote_quantity"])):
+                sums[place] += int(number)
+    write_table(folder / "venues" / "control_totals.csv",
+                ("venue", "symbol", "side", "reports", "quantity", "quote_quantity"),
+                [(*market, *sums) for market, sums in sorted(totals.items())])  # fmt: skip
     if holdings is not None:
         held = {tuple(line.split()[:2]): line.split()[2] for line in holdings.splitlines()}
         header = (

@@ -1,6 +1,7 @@
 """When both sides agree: busts, corrections, tolerances, reversals of what is final, and what waits."""
 
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 
 import polars as pl
@@ -258,6 +259,11 @@ def test_a_trade_is_held_for_the_first_reason_that_applies(
     assert agreed.trades["hold_reason"].to_list() == [hold]
 
 
+def test_a_nanosecond_after_the_cut_is_after_the_cut() -> None:
+    late = fills_of(ONE, traded_at=CUT_AT).with_columns(pl.col("traded_at").dt.offset_by("1ns"))
+    assert agreed_of(late).trades["hold_reason"].to_list() == ["FUTU"]
+
+
 def test_without_brokers_only_the_quote_needs_a_price() -> None:
     bilateral = ONE.replace(" PX ", " -  ").replace(" PY ", " -  ")
     world = reference("A", "B", unpriced=("BTC",))
@@ -295,7 +301,7 @@ def test_a_chain_runs_from_seller_over_the_brokers_to_buyer_and_no_party_owes_it
     base = obligations.filter(pl.col("instrument") == "BTC").sort("obligation_id")
     stops = parties.split()
     assert obligations.height == count
-    assert base.select("payer", "receiver").rows() == list(zip(stops, stops[1:], strict=False))
+    assert base.select("payer", "receiver").rows() == list(pairwise(stops))
     owed = obligations.select("payer", "receiver", "instrument", "quantity_atoms").rows()
     assert sorted(owed) == sorted(auditor.obligations(trades.to_dicts()[0]))
 

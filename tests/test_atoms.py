@@ -2,6 +2,7 @@
 
 import random
 from decimal import Decimal
+from pathlib import Path
 
 import pandera.polars as pa
 import polars as pl
@@ -55,7 +56,7 @@ def test_the_engine_itself_would_have_wrapped() -> None:
     }
     assert wrapped == {-2}
     assert (ints([10**30]) * ints([10**30]))[0] != 10**60
-    with pytest.raises(Exception, match="(?i)neg|not supported|overflow"):
+    with pytest.raises(Exception, match=r"(?i)neg|not supported|overflow"):
         frame.select(-pl.col("atoms"))
     decimals = pl.DataFrame({"key": ["k"] * 3, "d": pl.Series([Decimal(10**20 - 1)] * 3, dtype=pl.Decimal(38, 18))})
     assert decimals.group_by("key").agg(pl.col("d").sum())["d"].item() < 0
@@ -71,7 +72,11 @@ def test_three_hundred_thousand_amounts_of_32_digits_add_up() -> None:
         sum_atoms(frame.with_columns(pl.lit(10**36, dtype=pl.Int128).alias("atoms")), ["key"], ["atoms"])
 
 
-amounts = st.integers(-ATOMS_MAX, ATOMS_MAX) | st.integers(-1000, 1000) | st.sampled_from([2**64, -(2**64), 2**126, -(2**126)])
+amounts = (
+    st.integers(-ATOMS_MAX, ATOMS_MAX)
+    | st.integers(-1000, 1000)
+    | st.sampled_from([2**64, -(2**64), 2**126, -(2**126)])
+)
 
 
 @PROPERTY
@@ -105,7 +110,7 @@ def rounded(numerator: int, divisor: int, rounding: str) -> int:
 
 @PROPERTY
 @given(st.lists(st.tuples(factors, factors, divisors), min_size=1, max_size=5), st.sampled_from(ROUNDINGS))
-@example([(1, 17 * 10**37 // 2, 10**38 - 1)], "half_even")
+@example([(-1, 1, 10**38 - 1)], "half_even")
 @example([(5, 1, 2), (7, 1, 2), (-5, 1, 2), (-7, 1, 2)], "half_even")
 @example([(10**30, 10**30, 10**30)], "floor")
 @example([(-1, 1, 10**38 - 1), (-1, 2**125, 3)], "ceil")
@@ -162,7 +167,9 @@ def scaled(text: str | None, decimals: int) -> tuple[int | None, str | None]:
         )),
     ],
 )  # fmt: skip
-def test_text_becomes_atoms_exactly_or_not_at_all(text: str | None, decimals: int, atoms: int | None, flaw: str | None) -> None:
+def test_text_becomes_atoms_exactly_or_not_at_all(
+    text: str | None, decimals: int, atoms: int | None, flaw: str | None
+) -> None:
     assert scaled(text, decimals) == (atoms, flaw)
 
 
@@ -184,8 +191,16 @@ def test_the_engines_own_casts_would_have_rounded() -> None:
     assert rounded_up == Decimal(1)
 
 
-def test_amounts_of_38_digits_go_to_disk_and_come_back(tmp_path) -> None:  # noqa: ANN001
-    values = [0, 1, -1, ATOMS_MAX, -ATOMS_MAX, None, *(random.Random(1).randrange(-ATOMS_MAX, ATOMS_MAX) for _ in range(99))]
+def test_amounts_of_38_digits_go_to_disk_and_come_back(tmp_path: Path) -> None:
+    values = [
+        0,
+        1,
+        -1,
+        ATOMS_MAX,
+        -ATOMS_MAX,
+        None,
+        *(random.Random(1).randrange(-ATOMS_MAX, ATOMS_MAX) for _ in range(99)),
+    ]
     frame = pl.DataFrame({"atoms": ints(values)})
     to_disk(frame).write_parquet(tmp_path / "atoms.parquet")
     read = pl.read_parquet(tmp_path / "atoms.parquet")

@@ -36,7 +36,9 @@ SCALE = value_scale(reference("A", "B"), "USD")
 
 def limited(name: str, limit: str, *, formula: str = "GREATER_OF_LONG_SHORT", breach: str = "HOLD") -> pl.DataFrame:
     """The line of PX for A with one limit, and an ample one of PY for B."""
-    return lines_of(f"prime_broker client {name}\nPX A {limit}\nPY B 1_000_000_000", nop_formula=formula, breach_action=breach)
+    return lines_of(
+        f"prime_broker client {name}\nPX A {limit}\nPY B 1_000_000_000", nop_formula=formula, breach_action=breach
+    )
 
 
 def asked(
@@ -126,7 +128,9 @@ def test_beyond_the_net_open_position_a_trade_is_held_or_refused_as_the_line_say
 
 
 @pytest.mark.parametrize(("breach", "answer"), [("HOLD", "XLIM_DSL"), ("REJECT", "DSL")])
-def test_beyond_the_daily_settlement_limit_a_trade_is_held_or_refused_as_the_line_says(breach: str, answer: str) -> None:
+def test_beyond_the_daily_settlement_limit_a_trade_is_held_or_refused_as_the_line_says(
+    breach: str, answer: str
+) -> None:
     exact = limited("dsl_limit", "200_000.00", breach=breach)
     short = limited("dsl_limit", "199_999.99", breach=breach)
     assert answers(asked(trades_of(ONE), lines=exact)) == {"M1": None}
@@ -161,7 +165,9 @@ def test_an_exceeded_limit_stops_the_trade_and_stays_what_it_was(name: str, brea
     [("GREATER_OF_LONG_SHORT", None), ("SUM_ABS", "XLIM_NOP"), ("NET_DOWNSIDE", None)],
 )
 def test_the_formula_of_the_line_says_what_an_open_position_is(formula: str, held: str | None) -> None:
-    swap = ONE.replace("USD   ", "ETH   ").replace("200_000", "50     ")  # Long 200,000 of bitcoin, short 175,000 of ether.
+    swap = ONE.replace("USD   ", "ETH   ").replace(
+        "200_000", "50     "
+    )  # Long 200,000 of bitcoin, short 175,000 of ether.
     lines = limited("nop_limit", "200_000", formula=formula)
     assert answers(asked(trades_of(swap), lines=lines)) == {"M1": held}
     long_only = limited("nop_limit", "174_999.99", formula=formula)
@@ -175,8 +181,11 @@ def test_exposure_is_rounded_up_to_the_next_cent() -> None:
 
 
 def test_a_trade_that_one_broker_refuses_uses_nothing_of_the_others_limit() -> None:
-    lines = lines_of("prime_broker client nop_limit\nPX A 300_000\nPY B 100_000")
-    assert answers(asked(trades_of(THREE).filter(pl.col("chain_id") != "M3"), lines=lines)) == {"M1": "XLIM_NOP", "M2": None}
+    lines = lines_of("prime_broker client nop_limit\nPX A 250_000\nPY B 100_000")
+    assert answers(asked(trades_of(THREE).filter(pl.col("chain_id") != "M3"), lines=lines)) == {
+        "M1": "XLIM_NOP",
+        "M2": None,
+    }
 
 
 def test_what_was_accepted_once_stays_accepted_and_waits_when_its_line_is_cut() -> None:

@@ -4,7 +4,7 @@ import random
 from typing import Any, NamedTuple
 
 import polars as pl
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
@@ -121,18 +121,22 @@ def test_removal_and_refill_is_always_funded_and_leaves_nothing_out_that_fits(da
 @PROPERTY
 @given(days(), st.integers(0, 2**32))
 def test_whatever_a_solver_says_the_decision_may_stand(day: Day, seed: int) -> None:
-    selection = day.choose(lambda problem: Proposal({k for k in range(len(problem.chains)) if seed >> k & 1}, None, "DICE"))
+    selection = day.choose(
+        lambda problem: Proposal({k for k in range(len(problem.chains)) if seed >> k & 1}, None, "DICE")
+    )
     assert day.complaints(selection) == []
     assert selection.bound_atoms >= selection.weight_atoms
 
 
-@PROPERTY
+@settings(PROPERTY, max_examples=40)
 @given(days(most=7), st.data())
 def test_more_funds_never_settle_less(day: Day, data: st.DataObject) -> None:
     keys = sorted(atoms_by_account(day.funds))
     lucky = data.draw(st.sampled_from(keys))
     gift = data.draw(st.integers(1, 10**30))
-    richer = accounts_of(day.trades, extra=atoms_by_account(day.funds) | {lucky: atoms_by_account(day.funds)[lucky] + gift})
+    richer = accounts_of(
+        day.trades, extra=atoms_by_account(day.funds) | {lucky: atoms_by_account(day.funds)[lucky] + gift}
+    )
     assert chosen_of(day.trades, richer, day.credit).weight_atoms >= day.choose().weight_atoms
 
 
@@ -157,7 +161,9 @@ def test_positions_are_the_sum_of_what_the_fills_contribute_in_any_partition(day
     assert_frame_equal(merge_nets(parts), positions)
     assert_frame_equal(merge_nets([merge_nets(parts[1:]), parts[0], NetPosition.empty()]), positions)
     by_chain = {(c, p, i): net for c, p, i, net in net_by_chain(obligations).rows()}
-    assert by_chain == {(t["chain_id"], *key): net for t in day.trades.to_dicts() for key, net in auditor.nets([t]).items()}
+    assert by_chain == {
+        (t["chain_id"], *key): net for t in day.trades.to_dicts() for key, net in auditor.nets([t]).items()
+    }
     effect = netting_effect(obligations, value_scale(reference(*CLIENTS), "USD"))
     columns = ("instrument", "gross_atoms", "bilateral_atoms", "bilateral_payments", "multilateral_atoms")
     assert {row[0]: row[1:] for row in effect.select(columns).rows()} == auditor.movements(day.trades.to_dicts())
@@ -179,7 +185,10 @@ def test_a_plan_balances_and_ends_no_account_below_zero(day: Day) -> None:
     for kind, instrument, atoms in made.instructions.select("kind", "instrument", "quantity_atoms").rows():
         moved[instrument][kind == "PAY_OUT"] += atoms
     assert all(paid_in == paid_out for paid_in, paid_out in moved.values())
-    nets, drawn = auditor.nets(settling), {(d["client"], d["instrument"]): d["drawn_atoms"] for d in selection.draws.to_dicts()}
+    nets, drawn = (
+        auditor.nets(settling),
+        {(d["client"], d["instrument"]): d["drawn_atoms"] for d in selection.draws.to_dicts()},
+    )
     for account in made.accounts.to_dicts():
         key = account["participant"], account["instrument"]
         assert account["net_atoms"] == nets.get(key, 0)
@@ -216,7 +225,9 @@ def test_reports_fold_and_match_as_the_auditor_says_and_none_is_lost(fills: pl.D
         f: s for f, s in folded.items() if s in ("BUSTED", "CORRECTED", "APPLIED")
     }
     pairs = auditor.matches(fills.to_dicts())
-    one_account = {m for m, (buy, sell) in pairs.items() if (buy["client"], buy["account"]) == (sell["client"], sell["account"])}
+    one_account = {
+        m for m, (buy, sell) in pairs.items() if (buy["client"], buy["account"]) == (sell["client"], sell["account"])
+    }
     assert set(agreed.trades["chain_id"]) == set(pairs) - one_account
     assert {fill for fill, state in said.items() if state == "REJECTED"} == {
         report["fill_id"] for match in one_account for report in pairs[match]
@@ -241,12 +252,23 @@ def whole_day(fills: pl.DataFrame, lines: pl.DataFrame, designations: pl.DataFra
     outcomes = pl.concat([agreed.outcomes, given_up.outcomes]).sort("fill_id")
     in_trades = [*trades["buy_fill_id"], *trades["sell_fill_id"]]
     assert sorted([*outcomes["fill_id"], *in_trades]) == sorted(fills["fill_id"])
-    return trades, outcomes, obligations, selection.decisions, positions, made.accounts, made.instructions, made.postings
+    return (
+        trades,
+        outcomes,
+        obligations,
+        selection.decisions,
+        positions,
+        made.accounts,
+        made.instructions,
+        made.postings,
+    )
 
 
-@PROPERTY
+@settings(PROPERTY, max_examples=25)
 @given(reported(), st.randoms(use_true_random=False))
-def test_the_order_of_rows_in_any_input_changes_nothing_of_a_whole_day(fills: pl.DataFrame, shuffle: random.Random) -> None:
+def test_the_order_of_rows_in_any_input_changes_nothing_of_a_whole_day(
+    fills: pl.DataFrame, shuffle: random.Random
+) -> None:
     lines = lines_of("prime_broker client nop_limit\nPX A 60_000\nPY B 1_000_000\nPX C 50_000")
     designations = designations_of("prime_broker client\nPX A\nPY B\nPX C")
     inputs = (fills, lines, designations)

@@ -96,7 +96,9 @@ def test_an_instrument_without_a_price_is_netted_and_worth_nothing() -> None:
 def test_nets_that_do_not_sum_to_zero_stop_everything() -> None:
     positions = net_obligations(owed("A B BTC 1\nB C USD 5"))
     require_zero_sum(positions)
-    wrong = positions.with_columns(net_atoms=pl.when(pl.col("participant") == "C").then(pl.col("net_atoms") + 1).otherwise("net_atoms"))
+    wrong = positions.with_columns(
+        net_atoms=pl.when(pl.col("participant") == "C").then(pl.col("net_atoms") + 1).otherwise("net_atoms")
+    )
     with pytest.raises(BrokenInvariant, match="USD"):
         require_zero_sum(wrong)
 
@@ -155,7 +157,7 @@ def test_a_plan_moves_the_nets_and_balances() -> None:
         ("PAY_OUT", "B", "ETH", amount("10", "ETH")),
         ("PAY_OUT", "B", "USD", amount("165_000", "USD")),
     ]
-    books = {instrument: 0 for instrument in ("BTC", "ETH", "USD")}
+    books = dict.fromkeys(("BTC", "ETH", "USD"), 0)
     for instrument, atoms in made.postings.select("instrument", "atoms").rows():
         books[instrument] += atoms
     assert books == {"BTC": 0, "ETH": 0, "USD": 0}

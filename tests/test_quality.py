@@ -276,11 +276,18 @@ def test_one_atom_in_a_quintillion_ether_is_seen(records_url: str, change: Calla
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("column", ["counted_reports", "counted_base_atoms", "counted_quote_atoms"])
+@pytest.mark.parametrize(
+    "one_less",
+    [
+        "counted_reports = 4",
+        f"counted_base_atoms = '{100 * ETH - 1}'",
+        f"counted_quote_atoms = '{300_000 * USD - 1}'",
+    ],
+)
 def test_a_venue_total_that_is_off_by_one_in_any_column_is_found(
-    column: str, records_url: str, change: Callable[..., None]
+    one_less: str, records_url: str, change: Callable[..., None]
 ) -> None:
-    change(store, f"UPDATE control_totals SET {column} = {column} - 1 WHERE side = 'BUY' AND venue = 'SPTX'")
+    change(store, f"UPDATE control_totals SET {one_less} WHERE side = 'BUY' AND venue = 'SPTX'")
     assert broken(records_url) == {"venue_totals_reconcile"}
     change("UPDATE control_totals SET quarantined = 1")
     assert broken(records_url) == {"venue_totals_are_explained_by_quarantine"}

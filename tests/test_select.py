@@ -70,7 +70,9 @@ def test_the_exact_solver_settles_a_whole_ring_beside_a_chain_that_cannot(size: 
 def test_one_wei_too_few_holds_the_ring() -> None:
     trades, funds = uneven_ring(10, WEI)
     short = funds.with_columns(
-        available_atoms=pl.when(pl.col("available_atoms") > 0).then(pl.col("available_atoms") - 1).otherwise("available_atoms")
+        available_atoms=pl.when(pl.col("available_atoms") > 0)
+        .then(pl.col("available_atoms") - 1)
+        .otherwise("available_atoms")
     )
     selection = chosen_of(trades, short)
     assert settled(selection) == set()
@@ -112,7 +114,9 @@ def test_chains_of_equal_worth_are_chosen_by_their_ids_whatever_the_order_of_row
     ("holdings", "reason", "who", "what"),
     [("A USD 100_000", "LACK", "B", "BTC"), ("B BTC 1", "MONY", "A", "USD"), ("", "LACK", "B", "BTC")],
 )
-def test_the_seller_lacks_the_instrument_or_the_buyer_the_money(holdings: str, reason: str, who: str, what: str) -> None:
+def test_the_seller_lacks_the_instrument_or_the_buyer_the_money(
+    holdings: str, reason: str, who: str, what: str
+) -> None:
     trades = trades_of(TWICE).head(1)
     decision = chosen_of(trades, accounts_of(trades, holdings)).decisions.to_dicts()[0]
     assert (decision["reason"], decision["short_participant"], decision["short_instrument"]) == (reason, who, what)
@@ -123,7 +127,10 @@ def test_without_an_account_a_chain_is_blocked_and_the_rest_settles() -> None:
     everyone = accounts_of(trades, "A USD 100_000\nB BTC 2\nC USD 110_000")
     homeless = everyone.filter((pl.col("participant") != "C") | (pl.col("instrument") != "BTC"))
     selection = chosen_of(trades, homeless)
-    assert selection.decisions.select("chain_id", "settles", "reason").rows() == [("M1", True, None), ("M2", False, "BLOC")]
+    assert selection.decisions.select("chain_id", "settles", "reason").rows() == [
+        ("M1", True, None),
+        ("M2", False, "BLOC"),
+    ]
 
 
 @pytest.mark.parametrize("hold", ["FUTU", "PRSY", "XPRC", "XLIM_NOP"])
@@ -211,10 +218,13 @@ def test_wide_amounts_do_not_hide_a_funded_set_from_the_exact_solver() -> None:
 
 
 def test_whole_lots_are_not_bought_with_half_a_lot() -> None:
-    # Funds between two multiples of the common unit must be rounded down, or the search would chase what is not there.
-    problem = Problem(["a"], [1], [[(0, -(10**30)), (1, 10**30)]], [("A", "X"), ("B", "X")], [10**30 - 1, 0])
+    # Eight want one lot each and three and a half are there: rounded up, the search would try every four of them.
+    lot = 10**30
+    problem = Problem(
+        list("abcdefgh"), [7] * 8, [[(0, 0 - lot), (1, lot)]] * 8, [("A", "X"), ("B", "X")], [7 * lot // 2, 0]
+    )
     proposal = solve_exactly(problem)
-    assert (proposal.chosen, proposal.path) == (set(), "MIP_OPTIMAL")
+    assert (len(proposal.chosen), proposal.bound, proposal.path) == (3, 21, "MIP_OPTIMAL")
 
 
 def test_removal_and_refill_drops_the_least_value_that_cures_a_shortage() -> None:

@@ -14,12 +14,13 @@ from typing import Any
 import polars as pl
 from alembic import command
 from alembic.config import Config
+from alembic.util.exc import CommandError
 from sqlalchemy import Connection, Table, create_engine, event, insert, select, update
 from sqlalchemy.engine import make_url
 from sqlalchemy.pool import NullPool
 
 from schemas import records
-from schemas.errors import BlockedByQuality, BrokenInvariant, CommittedCycleChanged, CycleOutOfOrder
+from schemas.errors import BlockedByQuality, BrokenInvariant, CommittedCycleChanged, CycleOutOfOrder, RefusedInput
 from schemas.records import batches
 
 MIGRATIONS = Path(records.__file__).parent / "migrations"
@@ -57,9 +58,15 @@ class Store:
             Path(database).parent.mkdir(parents=True, exist_ok=True)
         config = Config()
         config.set_main_option("script_location", str(MIGRATIONS))
-        with self.engine.begin() as connection:
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+        try:
+            with self.engine.begin() as connection:
+                config.attributes["connection"] = connection
+                command.upgrade(config, "head")
+        except CommandError:
+            raise RefusedInput(
+                "the records were written by a newer Trine than this one, which does not know their tables. Nothing was "
+                "changed. Run them with the newer one."
+            ) from None
         if self.engine.dialect.name == "sqlite":
             with self.engine.connect() as connection:
                 for name, wanted in SQLITE_SETTINGS.items():
