@@ -272,7 +272,7 @@ def test_totals_that_quarantined_rows_can_explain_only_warn(home: Home, tmp_path
     write_market(replace(PLAN, flaws=tuple(FLAWS)), tmp_path / "market")
     done = run_cycle(CYCLE, tmp_path / "market", home=Path(home.folder), records_url="", console=QUIET)
     assert [batch["batch_id"] for batch in home.store().committed()] == [done.batch_id]
-    assert "venue_totals_are_explained_by_quarantine" in failed(home, done.batch_id)
+    assert "venue_totals_agree_despite_quarantine" in failed(home, done.batch_id)
     stored = home.store().rows("control_totals", done.batch_id)
     differing = stored.filter(pl.col("stated_reports") > pl.col("counted_reports"))
     missing = (differing["stated_reports"] - differing["counted_reports"]).sum()
