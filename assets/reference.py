@@ -4,8 +4,8 @@ Here only what a row says by itself and about other rows is judged. Whether a pa
 is suspended is decided where it matters, and holds a chain instead of hiding it.
 """
 
-import re
 import math
+import re
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -45,4 +45,6 @@ class SettlementCredit(Contract):
     client: str
     instrument: str
     credit_atoms: pl.Int128 = pa.Field(ge=0)
-    drawn_atoms: pl.Int128 = pa.Field(ge=0, description="Already drawn, by the prime broker's own account.")
+    drawn_atoms: pl.Int128 = pa.Field(
+        nullable=True, ge=0, description="Already drawn, by the prime broker's own account. Null: it does not say."
+    )

@@ -25,6 +25,7 @@ class Trade(Contract):
     age: pl.UInt32
     buy_fill_id: str
     sell_fill_id: str
+    accepted: bool = pa.Field(description="The brokers of both sides stand for it, and still will in a later cycle.")
     compensates: str = pa.Field(nullable=True, description="The settled chain that this one reverses, after a bust.")
     hold_reason: str = pa.Field(
         nullable=True, description="schemas.reasons.HoldReason: it cannot settle in this cycle."

@@ -73,10 +73,10 @@ class HoldReason(StrEnum):
     UNMATCHED = "XUNM"  # The two sides do not (yet) agree.
     SETTLEMENT_DATE = "FUTU"  # Its value date or trade time lies after the cut.
     SUSPENDED = "PRSY"  # A participant or instrument of the chain is suspended.
-    NO_ACCOUNT = "BLOC"  # A party has no settlement account for an instrument of the chain.
     NO_PRICE = "XPRC"  # What it is worth, and so its exposure, is unknown.
     LIMIT_NOP = "XLIM_NOP"
     LIMIT_DSL = "XLIM_DSL"
+    NO_ACCOUNT = "BLOC"  # A party has no settlement account for an instrument of the chain.
     NO_SECURITIES = "LACK"  # The seller's instruments are insufficient.
     NO_MONEY = "MONY"  # The buyer's money is insufficient.
     NEXT_CYCLE = "CYCL"  # It could settle alone; the best set found leaves it out this time.

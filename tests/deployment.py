@@ -75,10 +75,10 @@ class Deployment:
         names = ("fills", "outcomes", "trades", "obligations", "decisions")
         return Batch(self.store.batch(batch_id), *(self.home.frame(batch_id, name) for name in names))
 
-    def dump(self) -> dict[str, list[Any]]:
-        """Return every row of every table."""
+    def dump(self) -> dict[str, list[dict[str, Any]]]:
+        """Return every row of every table, in an order of their own."""
         with self.store.engine.connect() as connection:
             return {
-                name: sorted(map(tuple, connection.execute(select(table))), key=repr)
+                name: sorted(map(dict, connection.execute(select(table)).mappings()), key=repr)
                 for name, table in records.metadata.tables.items()
             }

@@ -100,6 +100,7 @@ def trades_from(rows: Iterable[Mapping[str, Any]], **given: Any) -> pl.DataFrame
         "traded_at": TRADED_AT,
         "value_on": TODAY,
         "age": 0,
+        "accepted": True,
         "buy_fill_id": lambda row: f"{row['chain_id']}:b",
         "sell_fill_id": lambda row: f"{row['chain_id']}:s",
     }

@@ -161,7 +161,8 @@ def test_a_correction_that_waits_is_still_one_in_the_next_cycle() -> None:
         )
         for side in ("buy_fill_id", "sell_fill_id")
     ]
-    later = carry_over(fills, pl.concat([agreed.outcomes, *waiting]).select(Outcome.names()))
+    trades = agreed.trades.select(Trade.names())
+    later = carry_over(fills, pl.concat([agreed.outcomes, *waiting]).select(Outcome.names()), trades)
     assert later["age"].to_list() == [1] * 6
     assert agreed_of(later).trades["buy_fill_id"].to_list() == ["G2:b"]
 
@@ -310,3 +311,13 @@ def test_no_reports_make_no_trades() -> None:
     agreed = agreed_of(fills_of(ONE).clear())
     assert agreed.trades.is_empty()
     assert agreed.outcomes.is_empty()
+
+
+@pytest.mark.parametrize("accepted", [True, False])
+def test_what_its_brokers_stood_for_is_not_asked_again_in_the_next_cycle(accepted: bool) -> None:
+    fills = fills_of(ONE)
+    trades = agreed_of(fills).trades.select(Trade.names()).with_columns(accepted=pl.lit(accepted))
+    waiting = Outcome.empty().vstack(
+        fills.select("fill_id", chain_id="match_id", state=pl.lit("WAITING"), reason=pl.lit("MONY"), age="age")
+    )
+    assert carry_over(fills, waiting, trades)["accepted"].to_list() == [accepted] * 2

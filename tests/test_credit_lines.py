@@ -8,10 +8,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from assets.credit.lines import Credit, read_credit
+from assets.credit.lines import Credit, read_credit, usable_credit
 from assets.intake import SourceFile
 from assets.reference import Reference
 from schemas.fill import FileCount, Quarantined
+from schemas.instruction import CreditDraw
 from schemas.instrument import Instrument, Price
 from schemas.participant import Account, Participant, Symbol, TradingAccount
 
@@ -115,7 +116,7 @@ def test_a_designation_names_parties_by_our_keys_and_may_be_narrow(tmp_path: Pat
 def test_what_a_line_lends_is_in_atoms_of_each_instrument_and_a_blank_draw_is_none(tmp_path: Path) -> None:
     credit = read(tmp_path, credit_lines=LINES, settlement_credit=LENT)
     assert credit.settlement_credit.rows() == [
-        ("L-1", "NORTH", "ALPHA", "BTC", 50_000_000, 0),
+        ("L-1", "NORTH", "ALPHA", "BTC", 50_000_000, None),
         ("L-1", "NORTH", "ALPHA", "USD", 25_000_000, 125),
     ]
 
@@ -194,6 +195,23 @@ AMOUNTS = [
     ("-1", "BAD_NUMBER"), ("unlimited", "BAD_NUMBER"), ("0.001", "EXCESS_DECIMALS"),
     ("9" * 37, "AMOUNT_TOO_LARGE"),
 ]  # fmt: skip
+
+
+def test_credit_is_usable_only_under_a_line_in_force_and_never_fills_up_again_by_itself(tmp_path: Path) -> None:
+    def usable(lines: str, recorded: int = 0) -> list[tuple[str, int]]:
+        credit = read(tmp_path, credit_lines=lines, settlement_credit=LENT)
+        draws = frame(CreditDraw, [("L-1", "NORTH", "ALPHA", "BTC", recorded)] * 2 if recorded else [])
+        return (
+            usable_credit(credit, draws, datetime(2026, 11, 20, 12, tzinfo=UTC))
+            .select("instrument", "drawn_atoms")
+            .rows()
+        )
+
+    assert sorted(usable(LINES)) == [("BTC", 0), ("USD", 125)]
+    assert sorted(usable(LINES, recorded=7)) == [("BTC", 14), ("USD", 125)]
+    assert usable(LINES.replace("ACTIVE", "SUSPENDED")) == []
+    assert usable(LINES.replace("2026-01-01T00:00:00Z,,1000000", "2026-12-01T00:00:00Z,,1000000")) == []
+    assert usable(LINES.replace("00Z,,1000000", "00Z,2026-11-20T12:00:00Z,1000000")) == []
 
 
 def test_two_lines_of_one_broker_for_one_client_are_both_kept_out(tmp_path: Path) -> None:

@@ -18,7 +18,15 @@ from pipelines.market import FLAWS, MarketPlan, write_market
 from pipelines.market.world import VENUES
 from tests.deployment import Deployment
 from tests.input_folders import (
-    CYCLE, FIVE_TRADES, NEXT, SHORT, THIRD, WHOLE, busts, reports, write_folder,
+    CYCLE,
+    FIVE_TRADES,
+    NEXT,
+    SHORT,
+    THIRD,
+    WHOLE,
+    busts,
+    reports,
+    write_folder,
 )  # fmt: skip
 from tests.market_days import amount
 

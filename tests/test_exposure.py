@@ -46,7 +46,7 @@ def asked(
     *, accepted: bool = False, scale: pl.DataFrame = SCALE,
 ) -> GiveUps:  # fmt: skip
     return accept_giveups(
-        trades.with_columns(buyer_accepted=pl.lit(accepted), seller_accepted=pl.lit(accepted)),
+        trades.with_columns(pl.lit(accepted).alias(name) for name in ("accepted", "buyer_accepted", "seller_accepted")),
         designations=designations_of(BOTH) if designations is None else designations,
         lines=lines_of(BOTH) if lines is None else lines,
         scale=scale, reference_instrument="USD", cut_at=CUT_AT,
@@ -244,3 +244,13 @@ def test_what_is_stood_for_never_exceeds_a_limit_by_the_auditors_own_count(formu
 
 
 assert LONG_AGO < TRADED_AT < CUT_AT  # What the validity tests rest on.
+
+
+def test_only_a_trade_that_its_brokers_were_asked_about_and_took_on_counts_as_accepted() -> None:
+    def accepted(given: GiveUps) -> list[bool]:
+        return given.trades["accepted"].to_list()
+
+    assert accepted(asked(trades_of(ONE))) == [True]
+    assert accepted(asked(trades_of(ONE), lines=limited("nop_limit", "0"))) == [False]
+    assert accepted(asked(trades_of(ONE), scale=SCALE.filter(pl.col("instrument") != "USD"))) == [False]
+    assert accepted(asked(trades_of(ONE), lines=limited("nop_limit", "0"), accepted=True)) == [True]

@@ -199,7 +199,7 @@ def test_a_timid_solver_is_completed_until_nothing_more_fits() -> None:
 
 
 def test_wide_amounts_do_not_hide_a_funded_set_from_the_exact_solver() -> None:
-    # With 30 bits a coefficient and tighter tolerances the solver called the empty set optimal here.
+    # With tolerances of 1e-9 the solver called the empty set optimal here.
     legs = [
         [(0, 168414731632913968587910215409), (1, -227132933775355982617485106427),
          (3, -168414731632913968587910215409), (4, 227132933775355982617485106427)],

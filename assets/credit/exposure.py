@@ -85,10 +85,9 @@ def accept_giveups(
         and line["valid_from"] <= cut_at
         and (line["valid_to"] is None or cut_at < line["valid_to"])
     }
-    order = trades.with_columns(first=pl.col("buyer_accepted") & pl.col("seller_accepted")).sort(
-        pl.col("first").not_(), "traded_at", "chain_id"
-    )
+    order = trades.sort(~(pl.col("buyer_accepted") & pl.col("seller_accepted")), "traded_at", "chain_id")
     holds: dict[str, str] = {}
+    stood_for: list[str] = []
     rejected: dict[str, str] = {}
     for trade in order.iter_rows(named=True):
         chain = trade["chain_id"]
@@ -100,6 +99,8 @@ def accept_giveups(
             rejected[chain] = answer
         elif answer is not None:
             holds[chain] = answer
+        else:
+            stood_for.append(chain)
     why = pl.DataFrame(
         {"chain_id": [*holds, *rejected], "held": [*holds.values(), *[None] * len(rejected)],
          "refused": [*[None] * len(holds), *rejected.values()]},
@@ -119,10 +120,11 @@ def accept_giveups(
             for side in ("buy_fill_id", "sell_fill_id")
         ]
     )
-    stood_for = trades.filter(pl.col("refused").is_null()).with_columns(
-        pl.coalesce("hold_reason", "held").alias("hold_reason")
+    kept = trades.filter(pl.col("refused").is_null()).with_columns(
+        pl.coalesce("hold_reason", "held").alias("hold_reason"),
+        accepted=pl.col("accepted") | pl.col("chain_id").is_in(stood_for),
     )
-    return GiveUps(Trade.hold(stood_for.select(Trade.names())), Outcome.hold(outcomes))
+    return GiveUps(Trade.hold(kept.select(Trade.names())), Outcome.hold(outcomes))
 
 
 def _ask(

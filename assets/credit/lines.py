@@ -5,6 +5,7 @@ How much of a limit is used does not belong here: that depends on the cycle's tr
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import polars as pl
 
@@ -21,7 +22,7 @@ from assets.intake import (
     quarantine_file,
 )
 from assets.reference import Reference, not_a_mic, not_an_instrument, not_in_role, wrong_amount
-from schemas.atoms import scale
+from schemas.atoms import scale, sum_atoms
 from schemas.credit_line import CreditLine, Designation, SettlementCredit
 from schemas.fill import FileCount, Quarantined
 from schemas.reasons import Flaw
@@ -167,11 +168,33 @@ def _judge_lines(rows: pl.DataFrame, reference: Reference, reference_instrument:
     return first_flaw(rows, rules)
 
 
+def usable_credit(credit: Credit, recorded: pl.DataFrame, cut_at: datetime) -> pl.DataFrame:
+    """Return the settlement credit (SettlementCredit) of the lines in force at the cut, with what is drawn already.
+
+    Where the prime broker does not say what is drawn, it is all that our own records (line_id, instrument,
+    drawn_atoms) say was ever drawn: a line does not fill up again by itself.
+    """
+    cut = pl.lit(cut_at).dt.cast_time_unit("ns")
+    in_force = credit.lines.filter(
+        pl.col("status") == "ACTIVE",
+        pl.col("valid_from") <= cut,
+        pl.col("valid_to").is_null() | (cut < pl.col("valid_to")),
+    )
+    ever = sum_atoms(recorded, ["line_id", "instrument"], ["drawn_atoms"]).select(
+        "line_id", "instrument", ever="drawn_atoms"
+    )
+    known = credit.settlement_credit.join(in_force, on="line_id", how="semi").join(
+        ever, on=["line_id", "instrument"], how="left", maintain_order="left"
+    )
+    drawn = pl.coalesce("drawn_atoms", "ever", pl.lit(0, dtype=pl.Int128))
+    return SettlementCredit.hold(known.with_columns(drawn_atoms=drawn).select(SettlementCredit.names()))
+
+
 def _judge_settlement_credit(rows: pl.DataFrame, lines: pl.DataFrame, reference: Reference) -> pl.DataFrame:
     rows = rows.join(lines.select("line_id", "prime_broker", "client"), "line_id", "left", maintain_order="left")
     rows = rows.join(
         reference.instruments.select("instrument", "decimals"), "instrument", "left", maintain_order="left"
-    ).with_columns(pl.col("drawn").fill_null("0"))
+    )
     for name in ("credit", "drawn"):
         rows = scale(rows, name, pl.col("decimals"), out=f"{name}_atoms")
     rules = [

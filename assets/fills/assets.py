@@ -36,7 +36,7 @@ def fills(
     carried = Fill.empty()
     if earlier:
         last = earlier[-1]["batch_id"]
-        carried = carry_over(home.frame(last, "fills"), home.frame(last, "outcomes"))
+        carried = carry_over(*(home.frame(last, name) for name in ("fills", "outcomes", "trades")))
     return {
         "fills": Fill.hold(pl.concat([read.fills, carried]).sort("fill_id")),
         "control_totals": reconcile(stated, read.fills, read.counts),

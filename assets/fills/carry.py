@@ -3,16 +3,16 @@
 import polars as pl
 
 from schemas.fill import Fill
-from schemas.reasons import FillState, HoldReason
+from schemas.reasons import FillState
 
 
-def carry_over(fills: pl.DataFrame, outcomes: pl.DataFrame) -> pl.DataFrame:
+def carry_over(fills: pl.DataFrame, outcomes: pl.DataFrame, trades: pl.DataFrame) -> pl.DataFrame:
     """Return the fills (Fill) that the next cycle takes over, one cycle older: those that wait or lack their other side.
 
-    `fills` and `outcomes` (Outcome) are those of the cycle before. A broker that stood for a trade still does. What
-    an open correction replaced comes along: without it the next cycle would not know what the correction names.
+    `fills`, `outcomes` (Outcome) and `trades` (Trade) are those of the cycle before. Brokers that stood for a trade
+    still do; one that was not asked (no price) or that waits for a limit is asked again. What an open correction
+    replaced comes along: without it the next cycle would not know what the correction names.
     """
-    limits = [str(HoldReason.LIMIT_NOP), str(HoldReason.LIMIT_DSL)]
     open_ = outcomes.filter(pl.col("state").is_in([str(FillState.WAITING), str(FillState.UNMATCHED)]))
     corrected = outcomes.filter(pl.col("state") == str(FillState.CORRECTED))
     while True:
@@ -23,8 +23,9 @@ def carry_over(fills: pl.DataFrame, outcomes: pl.DataFrame) -> pl.DataFrame:
         if replaced.is_empty():
             break
         open_ = pl.concat([open_, replaced])
-    stood_for = (pl.col("state") == str(FillState.WAITING)) & ~pl.col("reason").is_in(limits)
-    carried = fills.join(open_.select("fill_id", "state", "reason"), on="fill_id", how="inner").with_columns(
-        age=pl.col("age") + 1, accepted=pl.col("accepted") | stood_for
+    accepted = trades.filter("accepted")
+    stood_for = pl.concat([accepted["buy_fill_id"], accepted["sell_fill_id"]])
+    carried = fills.join(open_.select("fill_id"), on="fill_id", how="semi").with_columns(
+        age=pl.col("age") + 1, accepted=pl.col("accepted") | pl.col("fill_id").is_in(stood_for.implode())
     )
     return Fill.hold(carried.select(Fill.names()).sort("fill_id"))

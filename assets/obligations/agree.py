@@ -204,6 +204,7 @@ def _valued(trades: pl.DataFrame, reference: Reference, into: str) -> pl.DataFra
         "floor",
     )
     return priced.with_columns(
+        (pl.col("buyer_accepted") & pl.col("seller_accepted")).alias("accepted"),
         value.alias("value_atoms"),
         pl.coalesce("hold_reason", pl.when(unpriced).then(pl.lit(str(HoldReason.NO_PRICE)))).alias("hold_reason"),
     ).select(*Trade.names(), "buyer_accepted", "seller_accepted")
