@@ -1,6 +1,7 @@
 """Two cycles in a row, with the outside world played by `pipelines.market`."""
 
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -72,10 +73,13 @@ def _point_onwards(folder: Path, place: Any, batch_id: str, out: Console) -> Non
     largest = max(
         place.store().rows("positions", batch_id).iter_rows(named=True), key=lambda row: abs(row["net_atoms"])
     )
-    home = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+    here, program = Path.cwd(), Path(sys.argv[0])
+    home = folder.relative_to(here) if folder.is_relative_to(here) else folder
+    trine = program.relative_to(here) if program.is_relative_to(here) else program.name
+    account = f"{largest['participant']} {largest['instrument']}"
     out.print(
-        f"\nNext:  trine trace {largest['participant']} {largest['instrument']} --home {home}   a settled amount, to its fills"
-        f"\n       trine report --waiting --home {home}   each chain that waits, and why"
+        f"\nNext:  {trine} trace {account} --home {home}   a settled amount, to its fills"
+        f"\n       {trine} report --waiting --home {home}   each chain that waits, and why"
         f"\n       {home}/quality/index.html   the quality report, in a browser"
         "\n       make dev   the same in Dagster, on http://127.0.0.1:3000",
         markup=False,

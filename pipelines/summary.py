@@ -46,8 +46,12 @@ def print_summary(summary: dict[str, Any], console: Console) -> None:
         amount = show(int(draw["drawn_atoms"]), summary["decimals"][draw["instrument"]])
         console.print(f"  credit   {draw['client']} draws {amount} {draw['instrument']} on {draw['prime_broker']}")
     verdict = summary["verdict"]
-    failed = ", ".join(row["rule"] for row in verdict["failed"]) or "none failed"
-    console.print(f"  quality  {verdict['rules']} rules, {failed}")
+    blocked = [row["rule"] for row in verdict["failed"] if row["severity"] == "BLOCK"]
+    warned = [row["rule"] for row in verdict["failed"] if row["severity"] != "BLOCK"]
+    said = f"blocked by {', '.join(blocked)}" if blocked else "none blocks"
+    console.print(
+        f"  quality  {verdict['rules']} rules, {said}" + (f"; worth knowing: {', '.join(warned)}" if warned else "")
+    )
     console.print(f"  proof    plan {summary['plan_digest'][:16]}  inputs {summary['inputs_digest'][:16]}")
 
 

@@ -67,19 +67,36 @@ class Flaw(StrEnum):
 
 
 class HoldReason(StrEnum):
-    """Why a chain or a fill waits, in order of precedence: it shows the first that applies."""
+    """Why a chain or a fill waits, in order of precedence: it shows the first that applies. `MEANING` explains each."""
 
-    UNKNOWN_REFERENCE = "XREF"  # A bust or correction of a fill that has not been seen.
-    UNMATCHED = "XUNM"  # The two sides do not (yet) agree.
-    SETTLEMENT_DATE = "FUTU"  # Its value date or trade time lies after the cut.
-    SUSPENDED = "PRSY"  # A participant or instrument of the chain is suspended.
-    NO_PRICE = "XPRC"  # What it is worth, and so its exposure, is unknown.
+    UNKNOWN_REFERENCE = "XREF"
+    UNMATCHED = "XUNM"
+    SETTLEMENT_DATE = "FUTU"
+    SUSPENDED = "PRSY"
+    NO_PRICE = "XPRC"
+    NO_CREDIT_DATA = "XCRD"
     LIMIT_NOP = "XLIM_NOP"
     LIMIT_DSL = "XLIM_DSL"
-    NO_ACCOUNT = "BLOC"  # A party has no settlement account for an instrument of the chain.
-    NO_SECURITIES = "LACK"  # The seller's instruments are insufficient.
-    NO_MONEY = "MONY"  # The buyer's money is insufficient.
-    NEXT_CYCLE = "CYCL"  # It could settle alone; the best set found leaves it out this time.
+    NO_ACCOUNT = "BLOC"
+    NO_SECURITIES = "LACK"
+    NO_MONEY = "MONY"
+    NEXT_CYCLE = "CYCL"
+
+
+MEANING = {
+    HoldReason.UNKNOWN_REFERENCE: "it corrects or cancels a fill that has not been seen",
+    HoldReason.UNMATCHED: "the other side has not reported it, or reported something else",
+    HoldReason.SETTLEMENT_DATE: "its settlement date or trade time lies after the cut",
+    HoldReason.SUSPENDED: "a participant or instrument of it is suspended",
+    HoldReason.NO_PRICE: "an instrument of it has no price, so what it is worth is unknown",
+    HoldReason.NO_CREDIT_DATA: "no line is known for it, and credit data are missing or in quarantine",
+    HoldReason.LIMIT_NOP: "it would break a net open position limit",
+    HoldReason.LIMIT_DSL: "it would break a daily settlement limit",
+    HoldReason.NO_ACCOUNT: "a party has no settlement account for an instrument of it",
+    HoldReason.NO_SECURITIES: "a deliverer has not enough of the base instrument",
+    HoldReason.NO_MONEY: "a payer has not enough of the quote instrument",
+    HoldReason.NEXT_CYCLE: "it is funded alone, and a more valuable set needs the same funds",
+}
 
 
 class Rejection(StrEnum):

@@ -132,9 +132,7 @@ def test_a_folder_that_cannot_be_settled_is_refused_and_leaves_no_record(
 @pytest.mark.parametrize(
     "arguments", [("report",), ("report", "--cycle", NEXT), ("trace", "A", "USD"), ("trace", "SPTX:2026-11-02:1")]
 )
-def test_where_nothing_is_settled_there_is_nothing_to_show(
-    deployment: Deployment, arguments: tuple[str, ...]
-) -> None:
+def test_where_nothing_is_settled_there_is_nothing_to_show(deployment: Deployment, arguments: tuple[str, ...]) -> None:
     answer = deployment.trine(*arguments)
     assert (answer.exit_code, answer.out) == (2, "")
     assert answer.err.startswith("RefusedInput: no committed cycle")

@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from assets.credit.lines import Credit, read_credit, usable_credit
+from assets.credit.lines import Credit, is_complete, read_credit, usable_credit
 from assets.intake import SourceFile
 from assets.reference import Reference
 from schemas.fill import FileCount, Quarantined
@@ -70,7 +70,7 @@ REFERENCE = Reference(
 def read(root: Path, **files: str | bytes) -> Credit:
     """Write files below credit/ (by name without .csv, or whole with '__') and read them."""
     folder = root / "credit"
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     sources = []
     for name, text in files.items():
         path = folder / (name.replace("__", ".") if "__" in name else f"{name}.csv")
@@ -195,6 +195,13 @@ AMOUNTS = [
     ("-1", "BAD_NUMBER"), ("unlimited", "BAD_NUMBER"), ("0.001", "EXCESS_DECIMALS"),
     ("9" * 37, "AMOUNT_TOO_LARGE"),
 ]  # fmt: skip
+
+
+def test_credit_data_are_complete_when_both_tables_came_and_nothing_was_kept_out(tmp_path: Path) -> None:
+    assert is_complete(read(tmp_path / "a", designations=DESIGNATIONS, credit_lines=LINES))
+    assert not is_complete(read(tmp_path / "b", credit_lines=LINES))
+    assert not is_complete(read(tmp_path / "c", designations=DESIGNATIONS, credit_lines=""))
+    assert not is_complete(read(tmp_path / "d", designations=DESIGNATIONS, credit_lines=LINES + "L-9,x\n"))
 
 
 def test_credit_is_usable_only_under_a_line_in_force_and_never_fills_up_again_by_itself(tmp_path: Path) -> None:

@@ -28,9 +28,7 @@ ASSETS = """
     quality_report  quality      greatexpectations,sql        instructions
     journal         ledger       sql                          instructions,quality_report
 """
-EVERYTHING = (
-    "balances,credit_lines,cycle_inputs,fills,net_positions,obligations,reference_data,selection,trades"  # All before it.
-)
+EVERYTHING = "balances,credit_lines,cycle_inputs,fills,net_positions,obligations,reference_data,selection,trades"
 CHECKS = {
     "balances:book_equals_statement", "fills:every_record_is_accounted_for", "fills:nothing_is_quarantined",
     "journal:postings_balance", "net_positions:positions_sum_to_zero", "selection:everything_settles",

@@ -43,13 +43,13 @@ def limited(name: str, limit: str, *, formula: str = "GREATER_OF_LONG_SHORT", br
 
 def asked(
     trades: pl.DataFrame, designations: pl.DataFrame | None = None, lines: pl.DataFrame | None = None,
-    *, accepted: bool = False, scale: pl.DataFrame = SCALE,
+    *, accepted: bool = False, scale: pl.DataFrame = SCALE, complete: bool = True,
 ) -> GiveUps:  # fmt: skip
     return accept_giveups(
         trades.with_columns(pl.lit(accepted).alias(name) for name in ("accepted", "buyer_accepted", "seller_accepted")),
         designations=designations_of(BOTH) if designations is None else designations,
         lines=lines_of(BOTH) if lines is None else lines,
-        scale=scale, reference_instrument="USD", cut_at=CUT_AT,
+        scale=scale, reference_instrument="USD", cut_at=CUT_AT, complete=complete,
     )  # fmt: skip
 
 
@@ -254,3 +254,11 @@ def test_only_a_trade_that_its_brokers_were_asked_about_and_took_on_counts_as_ac
     assert accepted(asked(trades_of(ONE), lines=limited("nop_limit", "0"))) == [False]
     assert accepted(asked(trades_of(ONE), scale=SCALE.filter(pl.col("instrument") != "USD"))) == [False]
     assert accepted(asked(trades_of(ONE), lines=limited("nop_limit", "0"), accepted=True)) == [True]
+
+
+def test_a_give_up_waits_when_the_credit_data_are_not_complete_for_nobody_has_refused_it() -> None:
+    nobody, no_lines = designations_of(BOTH).clear(), lines_of(BOTH).clear()
+    assert answers(asked(trades_of(ONE), nobody)) == {"M1": "NO_DESIGNATION"}
+    assert answers(asked(trades_of(ONE), nobody, complete=False)) == {"M1": "XCRD"}
+    assert answers(asked(trades_of(ONE), lines=no_lines, complete=False)) == {"M1": "XCRD"}
+    assert answers(asked(trades_of(ONE), lines=limited("fill_limit", "0"), complete=False)) == {"M1": "FILL_LIMIT"}

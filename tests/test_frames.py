@@ -69,7 +69,9 @@ def test_whatever_differs_has_another_digest(other: pl.DataFrame) -> None:
 
 
 def test_cells_cannot_move_between_columns_unnoticed() -> None:
-    assert digest_of(pl.DataFrame({"a": ['x","y'], "b": ["z"]})) != digest_of(pl.DataFrame({"a": ["x"], "b": ['y","z']}))
+    assert digest_of(pl.DataFrame({"a": ['x","y'], "b": ["z"]})) != digest_of(
+        pl.DataFrame({"a": ["x"], "b": ['y","z']})
+    )
 
 
 @pytest.mark.parametrize("compression", ["uncompressed", "snappy", "zstd"])

@@ -5,7 +5,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from assets.credit.lines import read_credit, usable_credit
+from assets.credit.lines import is_complete, read_credit, usable_credit
 from assets.frames import Product
 from assets.home import Home
 from assets.inputs import files_of, policy_of, reference_of
@@ -31,5 +31,6 @@ def credit_lines(
     draws = pl.concat([CreditDraw.empty(), *(frame.select(CreditDraw.names()) for frame in drawn)])
     return {
         **{name: getattr(credit, name) for name in ("designations", "lines", "quarantined", "counts")},
+        "complete": is_complete(credit),
         "settlement_credit": usable_credit(credit, draws, cycle.cut_at),
     }

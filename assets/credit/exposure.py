@@ -71,9 +71,11 @@ def accept_giveups(
     scale: pl.DataFrame,
     reference_instrument: str,
     cut_at: datetime,
+    complete: bool = True,
 ) -> GiveUps:
     """Return which of `trades` (Trade with buyer_accepted and seller_accepted) the brokers of both sides stand for.
 
+    When the credit data are not `complete`, a trade without a designation or line waits: nobody has refused it.
     Trades are tried in the order of acceptance, time and id, so that the answer does not depend on the order of rows.
     """
     worth: Scale = {instrument: (units, divisor) for instrument, units, divisor in scale.rows()}
@@ -95,7 +97,9 @@ def accept_giveups(
         if trade["compensates"] is not None or not {trade["base"], trade["quote"]} <= worth.keys():
             continue
         answer = _ask(trade, designated, exposures)
-        if isinstance(answer, Rejection):
+        if not complete and answer in (Rejection.NO_DESIGNATION, Rejection.NO_CREDIT_LINE):
+            holds[chain] = HoldReason.NO_CREDIT_DATA
+        elif isinstance(answer, Rejection):
             rejected[chain] = answer
         elif answer is not None:
             holds[chain] = answer

@@ -168,6 +168,12 @@ def _judge_lines(rows: pl.DataFrame, reference: Reference, reference_instrument:
     return first_flaw(rows, rules)
 
 
+def is_complete(credit: Credit) -> bool:
+    """True when designations and lines came and nothing of the credit data was quarantined."""
+    read = set(credit.counts.filter(pl.col("flaw").is_null())["file"])
+    return {"credit/designations.csv", "credit/credit_lines.csv"} <= read and credit.quarantined.is_empty()
+
+
 def usable_credit(credit: Credit, recorded: pl.DataFrame, cut_at: datetime) -> pl.DataFrame:
     """Return the settlement credit (SettlementCredit) of the lines in force at the cut, with what is drawn already.
 

@@ -5,21 +5,7 @@ from typing import Any
 import polars as pl
 
 from assets.ledger.store import Store
-from schemas.reasons import FillState
-
-MEANING = {
-    "XREF": "it corrects or cancels a fill that has not been seen",
-    "XUNM": "the other side has not reported it, or reported something else",
-    "FUTU": "its settlement date or trade time lies after the cut",
-    "PRSY": "a participant or instrument is suspended",
-    "BLOC": "a party has no settlement account for the instrument",
-    "XPRC": "an instrument has no price",
-    "XLIM_NOP": "it would break a net open position limit",
-    "XLIM_DSL": "it would break a daily settlement limit",
-    "LACK": "a deliverer has not enough of the base instrument",
-    "MONY": "a payer has not enough of the quote instrument",
-    "CYCL": "it is funded alone, and a more valuable set needs the same funds",
-}
+from schemas.reasons import MEANING, FillState, HoldReason
 
 
 def summarise(store: Store, batch_id: str, decisions: pl.DataFrame, instruments: pl.DataFrame) -> dict[str, Any]:
@@ -31,7 +17,9 @@ def summarise(store: Store, batch_id: str, decisions: pl.DataFrame, instruments:
     states = store.rows("fill_states", batch_id)
     reasons: dict[str, dict[str, Any]] = {}
     for reason, value in waiting.select("reason", "value_atoms").rows():
-        entry = reasons.setdefault(reason, {"reason": reason, "meaning": MEANING[reason], "chains": 0, "value": 0})
+        entry = reasons.setdefault(
+            reason, {"reason": reason, "meaning": MEANING[HoldReason(reason)], "chains": 0, "value": 0}
+        )
         entry["chains"] += 1
         entry["value"] += value
     totals = {

@@ -57,6 +57,7 @@ def trades(
         scale=value_scale(reference, policy.reference_instrument),
         reference_instrument=policy.reference_instrument,
         cut_at=cycle.cut_at,
+        complete=credit_lines["complete"],
     )
     return {"trades": accepted.trades, "outcomes": pl.concat([agreed.outcomes, accepted.outcomes])}
 
