@@ -1,6 +1,7 @@
 """One partition per settlement cycle: a window from a cron and a time zone."""
 
 import os
+from datetime import UTC
 
 import dagster as dg
 
@@ -27,4 +28,4 @@ def cycle_of(cycle_id: str) -> Cycle:
             f"Expected a name like {CALENDAR.start}: the calendar and the start of a window. Nothing was written. "
             "TRINE_CALENDAR chooses another calendar."
         )
-    return Cycle(cycle_id, window.start, window.end)
+    return Cycle(cycle_id, window.start.astimezone(UTC), window.end.astimezone(UTC))

@@ -20,6 +20,7 @@ from assets.netting.net import net_obligations
 from assets.obligations.derive import derive_obligations
 from assets.settlement.instruct import Plan, plan, plan_digest
 from schemas import records
+from schemas.digest import digest_of
 from schemas.errors import BlockedByQuality, BrokenInvariant, CommittedCycleChanged, CycleOutOfOrder
 from tests.deployment import Deployment
 from tests.market_days import accounts_of, amount, chosen_of, credit_of, trades_of
@@ -45,7 +46,11 @@ def proposed(cycle_id: str = CYCLE, **changed: Any) -> tuple[Proposal, Plan]:
         "fills_new": 2, "fills_carried": 0, "chains": 1, "chains_settled": 1, "value_atoms": 10**8,
         "value_open_atoms": 0, "weight_atoms": 2 * 10**8, "bound_atoms": 2 * 10**8, "solver": "s", "path": "p",
     }  # fmt: skip
-    rows = {"positions": planned.accounts, "credit_draws": planned.draws, "instructions": planned.instructions}
+    frozen = {"name": ["postings"], "digest": [digest_of(planned.postings)], "rows": [planned.postings.height]}
+    rows = {
+        "positions": planned.accounts, "credit_draws": planned.draws, "instructions": planned.instructions,
+        "frames": pl.DataFrame(frozen),
+    }  # fmt: skip
     return Proposal(batch | changed, rows), planned
 
 
@@ -279,6 +284,16 @@ def test_a_hold_larger_than_what_is_there_is_never_placed(store: Store) -> None:
     with pytest.raises(BrokenInvariant, match="a hold is larger than what is there"):
         store.commit(batch_id, planned.postings, RULES)
     assert rows_of(store) == before
+    assert store.committed() == []
+
+
+def test_only_the_postings_that_were_judged_are_posted(store: Store) -> None:
+    proposal, planned = proposed()
+    batch_id = store.propose(proposal)
+    store.record_verdicts(batch_id, verdicts(*RULES))
+    other = planned.postings.with_columns(atoms=pl.col("atoms") + pl.col("atoms"))
+    with pytest.raises(BrokenInvariant, match="are not those that were judged"):
+        store.commit(batch_id, other, RULES)
     assert store.committed() == []
 
 

@@ -20,6 +20,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.pool import NullPool
 
 from schemas import records
+from schemas.digest import digest_of
 from schemas.errors import BlockedByQuality, BrokenInvariant, CommittedCycleChanged, CycleOutOfOrder, RefusedInput
 from schemas.records import batches
 
@@ -176,6 +177,9 @@ class Store:
                 return False
             self._require_last(connection, batch)
             self._require_passed(connection, batch_id, set(rules))
+            frozen = _of(connection, records.frames, batch_id, records.frames.c.name == "postings")
+            if [row["digest"] for row in frozen] != [digest_of(postings)]:
+                raise BrokenInvariant(f"the postings of {batch_id} are not those that were judged. Nothing was written.")
             held = []
             for row in _of(connection, records.positions, batch_id):
                 debit = max(0, -(row["net_atoms"] + row["drawn_atoms"])) + row["lent_atoms"]
@@ -197,8 +201,11 @@ class Store:
         return True
 
     def abort(self, batch_id: str, reason: str) -> None:
-        """Give up an attempt that is not committed."""
+        """Give up an attempt that is not committed. One that was given up already stays so, with its first reason."""
         with self.engine.begin() as connection:
+            state = connection.execute(select(batches.c.state).where(batches.c.batch_id == batch_id)).scalar()
+            if state == "ABORTED":
+                return
             self._move(connection, batch_id, "PROPOSED", "ABORTED", reason)
 
     def _move(self, connection: Connection, batch_id: str, before: str, after: str, reason: str | None) -> None:
