@@ -6,7 +6,7 @@ import dagster as dg
 
 from assets.frames import Product
 from assets.inputs import policy_of, reference_of
-from assets.netting.net import net_obligations, netting_effect, require_zero_sum
+from assets.netting.net import merge_nets, net_obligations, netting_effect, require_zero_sum
 from assets.partitions import cycles
 from assets.reference import value_scale
 
@@ -28,7 +28,8 @@ def net_positions(
     settling = obligations["obligations"].join(
         selection["decisions"].filter("settles"), on="chain_id", how="semi", maintain_order="left"
     )
-    positions = net_obligations(settling)
+    # Each venue nets by itself and the parts merge: the same positions to the atom, whatever the parts.
+    positions = merge_nets([net_obligations(part) for part in settling.partition_by("venue")])
     require_zero_sum(positions)
     into = policy_of(cycle_inputs).reference_instrument
     return {
