@@ -74,8 +74,8 @@ class FrameIOManager(dg.ConfigurableIOManager):
 
     home: str
 
-    def _pointer(self, asset: str, cycle_id: str) -> Path:
-        return Path(self.home) / "attempts" / cycle_id / f"{asset}.json"
+    def _pointer(self, asset: str, cycle_id: str, run_id: str = "") -> Path:
+        return Path(self.home) / "attempts" / cycle_id / run_id / f"{asset}.json"
 
     def handle_output(self, context: dg.OutputContext, obj: Product) -> None:
         """Write what the asset of this cycle returned. Counts go to Dagster, rows and amounts never."""
@@ -85,17 +85,22 @@ class FrameIOManager(dg.ConfigurableIOManager):
             "frames": {name: store.write(frame) for name, frame in frames.items()},
             "values": {name: value for name, value in obj.items() if name not in frames},
         }
-        path = self._pointer(context.asset_key.path[-1], context.partition_key)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_suffix(f".{os.getpid()}.part")
-        beside.write_text(json.dumps(said, indent=1, sort_keys=True))
-        _sync(beside)
-        beside.replace(path)
+        for run_id in (context.run_id, ""):
+            path = self._pointer(context.asset_key.path[-1], context.partition_key, run_id)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            beside = path.with_suffix(f".{os.getpid()}.part")
+            beside.write_text(json.dumps(said, indent=1, sort_keys=True))
+            _sync(beside)
+            beside.replace(path)
         context.add_output_metadata({f"{name} rows": frame.height for name, frame in frames.items()})
 
     def load_input(self, context: dg.InputContext) -> dict[str, Any]:
-        """Return what the asset upstream returned for this cycle."""
-        path = self._pointer(context.asset_key.path[-1], context.asset_partition_key)
-        said = json.loads(path.read_text())
+        """Return what the asset upstream returned for this cycle: in this run if it was part of it, else last.
+
+        So two runs of one cycle at the same time never mix their inputs.
+        """
+        asset, cycle_id = context.asset_key.path[-1], context.asset_partition_key
+        own, last = self._pointer(asset, cycle_id, context.step_context.run_id), self._pointer(asset, cycle_id)
+        said = json.loads((own if own.exists() else last).read_text())
         store = FrameStore(Path(self.home) / "frames")
         return {**said["values"], **{name: store.read(digest) for name, digest in said["frames"].items()}}

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import tempfile
 import tomllib
 from importlib.metadata import version
 from pathlib import Path
@@ -16,6 +17,7 @@ from assets.ledger.store import Store
 from schemas.cycle import Policy
 from schemas.digest import digest_of_record
 from schemas.errors import RefusedInput
+from schemas.printing import printable
 
 STAGES = {"venues": "fills", "custody": "custody", "credit": "credit", "reference": "reference"}
 
@@ -60,23 +62,28 @@ class Home(dg.ConfigurableResource):
                 "(docs/reference/inputs.md), or give another folder with --input. Nothing was written."
             )
         files = [
-            SourceFile.of(STAGES[path.relative_to(source).parts[0]], path, source)
-            for path in sorted(source.rglob("*"))
-            if path.is_file()
-            and len(path.relative_to(source).parts) > 1
-            and path.relative_to(source).parts[0] in STAGES
+            SourceFile.of(stage, path, source)
+            for folder, stage in sorted(STAGES.items())
+            for path in _regular_files(source / folder)
         ]
+        files.sort(key=lambda file: file.name)
         policy = _policy(source / "cycle.toml", cycle_id)
         digest = digest_of_record([[file.name, file.sha256] for file in files])
         target = self.frozen(digest)
         if not target.exists():
-            beside = target.with_name(f"{digest}.part")
-            shutil.rmtree(beside, ignore_errors=True)
-            for file in files:
-                (beside / file.name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(file.path, beside / file.name)
-            beside.mkdir(parents=True, exist_ok=True)
-            beside.rename(target)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            # A folder of its own: another process may be freezing the same inputs.
+            with tempfile.TemporaryDirectory(prefix=f"{digest}.", suffix=".part", dir=target.parent) as folder:
+                beside = Path(folder) / "inputs"
+                beside.mkdir()
+                for file in files:
+                    (beside / file.name).parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(file.path, beside / file.name)
+                try:
+                    beside.rename(target)
+                except OSError:
+                    if not target.is_dir():  # It is there when the other process was faster.
+                        raise
         kept = [SourceFile.of(file.stage, target / file.name, target) for file in files]
         if [file.sha256 for file in kept] != [file.sha256 for file in files]:
             shutil.rmtree(target)
@@ -109,6 +116,22 @@ def trine_version() -> str:
     return version("trine")
 
 
+def _regular_files(folder: Path) -> list[Path]:
+    """Return all files below a folder. RefusedInput for what would read as nothing: a pipe, a broken link, a named folder."""
+    found = []
+    for path in (
+        sorted(folder.rglob("*")) if folder.is_dir() else [folder] if folder.is_symlink() or folder.exists() else []
+    ):
+        if path.is_file():
+            found.append(path)
+        elif not path.is_dir() or path.suffix:
+            raise RefusedInput(
+                f"{printable(str(path))} is not a regular file, and would read as nothing. Nothing was written. Put the file "
+                "in its place or take it away, then run the cycle again."
+            )
+    return found
+
+
 def _policy(path: Path, cycle_id: str) -> Policy:
     if not path.exists():
         return Policy()
@@ -120,6 +143,11 @@ def _policy(path: Path, cycle_id: str) -> Policy:
         raise RefusedInput(
             f"cycle.toml is for cycle {str(said['cycle'])[:80]!r}, and {cycle_id} was asked for. Nothing was written. "
             "Give the folder of the right cycle."
+        )
+    unknown = sorted(set(said) - {"cycle", "policy"})
+    if unknown:
+        raise RefusedInput(
+            f"cycle.toml: '{printable(unknown[0])[:64]}' is unknown; expected cycle and the table [policy]. Nothing was written."
         )
     policy = said.get("policy", {})
     if not isinstance(policy, dict):

@@ -20,7 +20,7 @@ def cycle_of(cycle_id: str) -> Cycle:
     try:
         window = cycles.time_window_for_partition_key(cycle_id)
         known = cycle_id == window.start.strftime(CALENDAR.fmt)
-    except (ValueError, dg.DagsterError):
+    except (ValueError, OverflowError, dg.DagsterError):
         known = False
     if not known:
         raise RefusedInput(

@@ -2,7 +2,7 @@
 
 Exit codes: 0 settled (or was settled before); 1 Trine itself is wrong; 2 the input or the call is refused and nothing
 was written; 3 settled, but degraded: something was quarantined; 4 blocked by the quality verdict; 5 the cycle is
-committed with other inputs, or a later one is.
+committed with other inputs, or a later one is; 6 the disk or the database fails.
 """
 
 import json
@@ -16,7 +16,8 @@ from typing import Any, ParamSpec, TypeVar
 import click
 from rich.console import Console
 
-from schemas.errors import RefusedInput, TrineError
+from schemas.errors import RefusedInput, TrineError, Unusable
+from schemas.printing import printable
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -34,10 +35,28 @@ def answering(command: Callable[P, R]) -> Callable[P, R]:
         try:
             return command(*args, **kwargs)
         except TrineError as error:
-            progress.print(f"{type(error).__name__}: {error}", style="red", markup=False)
-            sys.exit(error.exit_code)
+            found: TrineError = error
+        except Exception as error:  # noqa: BLE001  What is no fault of disk or database is raised again.
+            found = _fault_of_the_machine(error)
+        progress.print(f"{type(found).__name__}: {printable(str(found))}", style="red", markup=False)
+        sys.exit(found.exit_code)
 
     return run
+
+
+def _fault_of_the_machine(error: BaseException) -> TrineError:
+    """Return what is wrong with disk or database behind `error`, or raise it again: then it is our fault."""
+    from assets.ledger.store import DatabaseError
+
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, TrineError):
+            return cause
+        if isinstance(cause, (OSError, DatabaseError)):
+            what = f"{type(cause).__name__}: {str(cause).splitlines()[0]}"
+            return Unusable(f"{what}. What was committed is safe. Mend the disk or the database, then run it again.")
+        cause = cause.__cause__ or cause.__context__
+    raise error
 
 
 def kept(command: Callable[P, R]) -> Callable[P, R]:
@@ -85,8 +104,8 @@ def settle(source: Path, cycle_id: str | None, home: Path | None, records_url: s
 @main.command()
 @click.option("--cycle", "cycle_id", default=None, help="Default: the last committed cycle.")
 @click.option("--quarantine", is_flag=True, help="List what was kept out, and why.")
-@click.option("--waiting", is_flag=True, help="List the chains that wait, and why.")
-@click.option("--positions", is_flag=True, help="List what each participant settled.")
+@click.option("--waiting", is_flag=True, help="List the chains and fills that wait, and why.")
+@click.option("--positions", is_flag=True, help="List what each participant settled, and breaks.")
 @kept
 @as_json
 @answering
@@ -107,12 +126,16 @@ def report(
     if waiting:
         frame = place.frame(batch["batch_id"], "decisions").filter(settles=False).drop("settles")
         lists["waiting_chains"] = [{**row, "value_atoms": str(row["value_atoms"])} for row in frame.to_dicts()]
+        outcomes = place.frame(batch["batch_id"], "outcomes").select("fill_id", "state", "reason", "age")
+        lists["other_open_fills"] = [
+            row for row in outcomes.to_dicts() if row["state"] in ("UNMATCHED", "REJECTED", "EXPIRED")
+        ]
     if positions:
         frame = place.store().rows("positions", batch["batch_id"]).drop("batch_id")
         lists["positions"] = [
             {name: str(value) if name.endswith("_atoms") else value for name, value in row.items()}
             for row in frame.to_dicts()
-            if row["debit_atoms"] or row["credit_atoms"] or row["lent_atoms"]
+            if any(row[name] for name in ("debit_atoms", "credit_atoms", "lent_atoms", "break_atoms"))
         ]
     if as_json:
         click.echo(json.dumps({**summary, **lists}, indent=1))
@@ -146,10 +169,10 @@ def trace(what: tuple[str, ...], cycle_id: str | None, home: Path | None, record
         decimals = dict(place.frame(batch["batch_id"], "instruments").select("instrument", "decimals").rows())
         found = trace_amount(_frames(place, batch), place.store().rows("positions", batch["batch_id"]), *what)
     else:
+        last = _committed(place, cycle_id)
         batches = place.store().committed(cycle_id)
         found = trace_fill([_frames(place, batch) for batch in batches], what[0])
-        if batches:
-            decimals = dict(place.frame(batches[-1]["batch_id"], "instruments").select("instrument", "decimals").rows())
+        decimals = dict(place.frame(last["batch_id"], "instruments").select("instrument", "decimals").rows())
     if as_json:
         click.echo(json.dumps(found, indent=1))
     elif len(what) == 2:
@@ -223,7 +246,8 @@ def _home(home: Path | None, records_url: str) -> Any:
 
 
 def _committed(place: Any, cycle_id: str | None) -> dict[str, Any]:
-    batches: list[dict[str, Any]] = place.store().committed(cycle_id)
+    fresh = place.url().startswith("sqlite:///") and not Path(place.url().removeprefix("sqlite:///")).exists()
+    batches: list[dict[str, Any]] = [] if fresh else place.store().committed(cycle_id)
     if not batches:
         raise RefusedInput(
             f"no committed {'cycle ' + cycle_id[:80] if cycle_id else 'cycle'} in {place.url()}. "
@@ -248,8 +272,10 @@ def _frames(place: Any, batch: dict[str, Any]) -> Any:
 def _named_in(source: Path) -> str:
     try:
         return str(tomllib.loads((source / "cycle.toml").read_text(encoding="utf-8"))["cycle"])
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError):
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RefusedInput(f"cycle.toml is not TOML in UTF-8: {error}. Nothing was written.") from None
+    except (FileNotFoundError, KeyError):
         raise RefusedInput(
-            f'{source} has no cycle.toml that names its cycle. Add one with the line cycle = "C4H-20261102-0800", or give '
-            "--cycle. Nothing was written."
+            f'{source} has no cycle.toml that names its cycle. Add one with the line cycle = "C4H-20261102-0800", or '
+            "give --cycle. Nothing was written."
         ) from None

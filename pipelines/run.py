@@ -1,7 +1,10 @@
 """One cycle through Dagster, from a folder, in this process."""
 
+import fcntl
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,16 +37,26 @@ def run_cycle(cycle_id: str, folder: Path, *, home: Path | None, records_url: st
             f"cycle {cycle_id} cannot be settled now: its cut is at {cycle.cut_at.isoformat()}, and cycles are settled "
             f"after their cut, from {CALENDAR.start} on. Nothing was written."
         )
+    place = home or home_folder()
     os.environ.setdefault("DAGSTER_HOME", str(CHECKOUT / "dagster_home"))
     definitions = build_definitions(
-        str(home or home_folder()), input_folder=str(folder), records_url=records_url,
+        str(place), input_folder=str(folder), records_url=records_url,
         loggers={"console": _steps_to(console)},
     )  # fmt: skip
     job = definitions.resolve_job_def("settle_cycle")
-    with dg.DagsterInstance.get() as instance:
+    with _alone(place), dg.DagsterInstance.get() as instance:
         result = job.execute_in_process(partition_key=cycle_id, instance=instance, run_config=ONLY_STEPS)
     said: dict[str, Any] = result.output_for_node("cycle_inputs")
     return Done(result.output_for_node("journal")["batch_id"], said["committed_batch_id"] is not None)
+
+
+@contextmanager
+def _alone(place: Path) -> Iterator[None]:
+    """Wait until no other process settles in this home: the second of two then finds the cycle committed."""
+    place.mkdir(parents=True, exist_ok=True)
+    with (place / "settling.lock").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
 
 
 def _steps_to(console: Console) -> dg.LoggerDefinition:

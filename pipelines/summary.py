@@ -6,6 +6,8 @@ from rich.console import Console
 from rich.table import Table
 
 from schemas.atoms import show
+from schemas.printing import printable
+from schemas.reasons import MEANING
 
 
 def print_summary(summary: dict[str, Any], console: Console) -> None:
@@ -39,8 +41,10 @@ def print_summary(summary: dict[str, Any], console: Console) -> None:
         )
     for row in fills["states"]:
         if row["state"] not in ("WAITING",):
-            why = f" ({row['reason']})" if row["reason"] else ""
-            console.print(f"  other    {row['fills']:,} fills {row['state'].lower()}{why}")
+            why = MEANING.get(row["reason"], row["reason"])
+            console.print(
+                f"  other    {row['fills']:,} fills {row['state'].lower()}" + (f" [dim]{why}[/]" if why else "")
+            )
     _netting(summary, console)
     for draw in summary["draws"]:
         amount = show(int(draw["drawn_atoms"]), summary["decimals"][draw["instrument"]])
@@ -91,7 +95,7 @@ def print_rows(name: str, rows: list[dict[str, Any]], summary: dict[str, Any], c
         if row[column] is None:
             return ""
         if not column.endswith("_atoms"):
-            return str(row[column])
+            return printable(str(row[column]))
         unit = summary["reference_instrument"] if column == "value_atoms" else row["instrument"]
         return show(int(row[column]), summary["decimals"][unit])
 
@@ -136,4 +140,4 @@ def print_fill_trace(found: dict[str, Any], decimals: dict[str, int], console: C
 
 def _place(fill: dict[str, Any]) -> str:
     span = f", bytes {fill['offset']} to {fill['offset'] + fill['length']}" if fill["length"] else ""
-    return f"{fill['file']} record {fill['record']}{span}"
+    return f"{printable(fill['file'])} record {fill['record']}{span}"

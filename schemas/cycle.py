@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from schemas.errors import RefusedInput
+from schemas.limits import POLICY_NUMBER_MAX
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +59,10 @@ class Policy:
         known = {field.name: field.type for field in fields(cls)}
         for name, value in given.items():
             wanted = type(getattr(cls(), name)) if name in known else None
-            if wanted is None or type(value) is not wanted or (wanted is int and value < 0):
+            if wanted is None or type(value) is not wanted or (wanted is int and not 0 <= value <= POLICY_NUMBER_MAX):
                 raise RefusedInput(
-                    f"cycle.toml, [policy]: '{name}' is unknown or not of the right type. Known: {', '.join(known)}. "
-                    "Nothing was written."
+                    f"cycle.toml, [policy]: '{name}' is unknown, not of the right type, or not from 0 to "
+                    f"{POLICY_NUMBER_MAX:,}. Known: {', '.join(known)}. Nothing was written."
                 )
         return cls(**given)
 

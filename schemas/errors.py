@@ -5,6 +5,7 @@
     |- BlockedByQuality         4  a quality rule of severity BLOCK failed; nothing was settled
     |- CommittedCycleChanged    5  the cycle is committed and its inputs are no longer the same
     |- CycleOutOfOrder          5  a later cycle is already committed
+    |- Unusable                 6  the machine fails us: disk, permissions, database; run the cycle again once it is mended
     |- BrokenInvariant          1  we are wrong: a promise of our own code does not hold
 
 What is wrong with one row or one file is not an error: it is a value (`schemas.reasons`), and the rest goes on.
@@ -44,3 +45,9 @@ class CycleOutOfOrder(TrineError):
 
 class BrokenInvariant(TrineError):
     """Trine itself is wrong. Not an `assert`, which disappears under `python -O`."""
+
+
+class Unusable(TrineError):
+    """The machine fails us: a full disk, a folder that cannot be written, a database that does not answer."""
+
+    exit_code = 6

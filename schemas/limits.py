@@ -24,8 +24,7 @@ IDENTIFIER_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:/#-]{0,63}$"  # ASCII only: no l
 
 FILL_AGE_DAYS_MAX = 60  # An older fill needs a person.
 FILL_AHEAD_HOURS_MAX = 24  # A trade time further after the cut than this is a wrong clock.
-UNMATCHED_CYCLES_MAX = 120  # 20 days of four-hour cycles (R4).
-WAITING_CYCLES_MAX = 360  # 60 days (R4).
+POLICY_NUMBER_MAX = 1_000_000  # Hours, minutes or cycles: more than a century, and within what a clock can add.
 
 SOLVER_NODES_MAX = 50  # Nodes, not seconds: the same inputs give the same set on any machine.
 SOLVER_CHAINS_MAX = 1_000  # Beyond this an exact search takes too long; its relaxation, rounded, decides.

@@ -47,7 +47,6 @@ class Flaw(StrEnum):
     WRONG_VENUE = "WRONG_VENUE"  # The row names another venue than its folder.
     UNKNOWN_SYMBOL = "UNKNOWN_SYMBOL"
     UNKNOWN_INSTRUMENT = "UNKNOWN_INSTRUMENT"
-    INACTIVE_INSTRUMENT = "INACTIVE_INSTRUMENT"
     UNKNOWN_PARTY = "UNKNOWN_PARTY"
     WRONG_ROLE = "WRONG_ROLE"  # A venue where a client is due, a client where a prime broker is due.
     UNKNOWN_ACCOUNT = "UNKNOWN_ACCOUNT"

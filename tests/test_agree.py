@@ -213,6 +213,15 @@ def test_a_bust_by_one_side_of_what_is_settled_waits() -> None:
     assert states(agreed) == {"H:BUY": ("UNMATCHED", "XREF")}
 
 
+def test_a_bust_of_what_is_settled_is_not_spent_on_a_correction_of_the_same_report() -> None:
+    bust = busts_of_settled("BUY")
+    correction = bust.with_columns(exec_type=pl.lit("G"), fill_id=pl.lit("G:BUY"))
+    first = agreed_of(pl.concat([bust, correction]), SETTLED)
+    assert states(first) == {"H:BUY": ("UNMATCHED", "XREF"), "G:BUY": ("BUSTED", None)}
+    then = agreed_of(busts_of_settled("BUY", "SELL"), SETTLED)  # The bust was carried, and the other side's has come.
+    assert then.trades["compensates"].to_list() == ["M1"]
+
+
 def test_a_second_bust_of_one_side_does_not_reverse_twice() -> None:
     busts = busts_of_settled("BUY", "SELL")
     again = busts.filter(pl.col("side") == "BUY").with_columns(fill_id=pl.lit("H:again"))
@@ -236,7 +245,23 @@ def test_the_reversal_of_a_suspended_party_waits_too() -> None:
 
 def test_a_new_trade_under_the_match_id_of_a_settled_one_gets_an_id_of_its_own() -> None:
     fills = fills_of(ONE).with_columns(fill_id=pl.format("SPTX:2026-11-20:N{}", "side"))
-    assert agreed_of(fills, SETTLED).trades["chain_id"].to_list() == ["M1~NBUY"]
+    assert agreed_of(fills, SETTLED).trades["chain_id"].to_list() == ["M1~SPTX:2026-11-20:NBUY"]
+
+
+def test_a_new_trade_whose_report_is_called_bust_is_not_taken_for_the_reversal() -> None:
+    fills = fills_of(ONE).with_columns(fill_id=pl.format("SPTX:2026-11-20:{}", pl.lit("bust") + pl.col("side")))
+    fills = fills.with_columns(pl.col("fill_id").str.strip_suffix("BUY"))
+    agreed = agreed_of(pl.concat([fills, busts_of_settled("BUY", "SELL")]), SETTLED)
+    assert agreed.trades["chain_id"].to_list() == ["M1~SPTX:2026-11-20:bust", "M1~bust"]
+
+
+def test_trades_of_one_match_id_whose_reports_end_alike_are_told_apart() -> None:
+    def under(batch: str) -> pl.DataFrame:
+        return fills_of(ONE).with_columns(fill_id=pl.format("SPTX:2026-11-20:{}:{}:1", pl.lit(batch), "side"))
+
+    second = agreed_of(under("P"), SETTLED).trades.select(Trade.names())
+    third = agreed_of(under("Q"), pl.concat([SETTLED, second])).trades
+    assert third["chain_id"].item() not in [*SETTLED["chain_id"], *second["chain_id"]]
 
 
 @pytest.mark.parametrize(

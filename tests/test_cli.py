@@ -1,6 +1,7 @@
 """The command line: what it refuses, how it says so, and that it leaves nothing behind."""
 
 import json
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -13,6 +14,7 @@ from click.testing import CliRunner
 
 from pipelines.cli import main
 from pipelines.resources import CHECKOUT
+from schemas.printing import printable
 from tests.deployment import Deployment
 from tests.input_folders import CYCLE, NEXT
 
@@ -52,6 +54,10 @@ def with_a_cycle_before_the_first(source: Path) -> None:
     (source / "cycle.toml").write_text('cycle = "C4H-20251102-0800"\n')
 
 
+def with_a_cycle_beyond_all_calendars(source: Path) -> None:
+    (source / "cycle.toml").write_text('cycle = "C4H-99991231-2000"\n')
+
+
 def gone(source: Path) -> None:
     shutil.rmtree(source)
 
@@ -61,9 +67,10 @@ def gone(source: Path) -> None:
     [
         (gone, "Expected the input folder of one cycle"),
         (without_a_name, "Add one with the line cycle ="),
-        (with_garbage_for_toml, "Add one with the line cycle ="),
+        (with_garbage_for_toml, "cycle.toml is not TOML in UTF-8"),
         (with_a_garbage_name, "Expected a name like C4H-20260101-0000"),
         (with_a_time_that_opens_no_cycle, "Expected a name like C4H-20260101-0000"),
+        (with_a_cycle_beyond_all_calendars, "Expected a name like C4H-20260101-0000"),
         (with_a_cycle_far_ahead, "its cut is at 2226-11-02T12:00:00+00:00"),
         (with_a_cycle_before_the_first, "from C4H-20260101-0000 on"),
     ],
@@ -182,3 +189,56 @@ def test_records_of_a_version_to_come_are_not_touched(worked: Deployment, tmp_pa
     assert answer.exit_code == 2
     assert "newer" in answer.err
     assert (home / "records.sqlite").read_bytes() == before
+
+
+def test_a_key_of_the_cycle_that_is_misplaced_is_refused_and_not_ignored(deployment: Deployment, source: Path) -> None:
+    (source / "cycle.toml").write_text(f'cycle = "{CYCLE}"\nreference_instrument = "EUR"\n')
+    answer = deployment.trine("settle", "--input", source)
+    assert answer.exit_code == 2
+    assert "'reference_instrument' is unknown; expected cycle and the table [policy]" in answer.err
+
+
+def as_a_pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def as_a_broken_link(path: Path) -> None:
+    path.symlink_to("nowhere")
+
+
+def as_a_device(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+@pytest.mark.parametrize("make", [as_a_pipe, as_a_broken_link, as_a_device, Path.mkdir])
+@pytest.mark.parametrize("place", ["custody/statement.csv", "venues/control_totals.csv"])
+def test_what_is_no_regular_file_is_refused_for_it_would_read_as_nothing(
+    deployment: Deployment, source: Path, make: Callable[[Path], None], place: str
+) -> None:
+    (source / place).unlink(missing_ok=True)
+    make(source / place)
+    answer = deployment.trine("settle", "--input", source)
+    assert answer.exit_code == 2
+    assert "is not a regular file, and would read as nothing" in answer.err
+
+
+def test_a_disk_or_database_that_fails_has_an_exit_code_of_its_own(source: Path, tmp_path: Path) -> None:
+    home = tmp_path / "spoilt"
+    home.mkdir()
+    (home / "records.sqlite").write_bytes(b"this is no database" * 100)
+    for answer in (Deployment(home).trine("settle", "--input", source), Deployment(home).trine("report")):
+        assert (answer.exit_code, answer.out) == (6, "")
+        assert "Unusable: DatabaseError" in answer.err
+    beside_a_file = Deployment(source / "cycle.toml" / "home").trine("settle", "--input", source)
+    assert beside_a_file.exit_code == 6
+    assert "Unusable: NotADirectoryError" in beside_a_file.err
+
+
+def test_reading_a_home_that_is_not_there_makes_none(deployment: Deployment) -> None:
+    for command in (("report",), ("trace", "A", "BTC"), ("trace", "SPTX:2026-11-02:E1")):
+        assert deployment.trine(*command).exit_code == 2
+    assert not deployment.folder.exists()
+
+
+def test_a_file_name_cannot_speak_to_the_terminal() -> None:
+    assert printable("a\x1b[31m\nb é") == "a\\x1b[31m\\x0ab é"

@@ -506,14 +506,17 @@ def stated(update: str, total: int, available: int) -> pl.DataFrame:
     return frame(Balance, [row])
 
 
-def booked(closing: int, total: int) -> pl.DataFrame:
-    return pl.DataFrame([("ALPHA", "BTC", closing, total)], schema=NO_BOOK.schema, orient="row")
+def booked(closing: int, total: int, account: str = "A-1", custodian: str = "VAULT") -> pl.DataFrame:
+    row = ("ALPHA", "BTC", account, custodian, closing, total)
+    return pl.DataFrame([row], schema=NO_BOOK.schema, orient="row")
 
 
 NO_BOOK = pl.DataFrame(
     schema={
         "participant": pl.String,
         "instrument": pl.String,
+        "account": pl.String,
+        "custodian": pl.String,
         "closing_atoms": pl.Int128,
         "total_atoms": pl.Int128,
     }
@@ -555,6 +558,13 @@ def test_the_statement_wins_the_book_stands_in_and_their_difference_is_a_break(
     accounts = REFERENCE.accounts.filter(account="A-1")
     (row,) = derive_available(balances, accounts, book).rows(named=True)
     assert (row["available_atoms"], row["total_atoms"], row["break_atoms"]) == (available, total, gap)
+
+
+@pytest.mark.parametrize(("account", "custodian"), [("A-9", "VAULT"), ("A-1", "BANK")])
+def test_a_new_account_does_not_inherit_the_book_of_the_old_one(account: str, custodian: str) -> None:
+    accounts = REFERENCE.accounts.filter(account="A-1")
+    (row,) = derive_available(Balance.empty(), accounts, booked(80, 100, account, custodian)).rows(named=True)
+    assert (row["available_atoms"], row["total_atoms"]) == (0, 0)
 
 
 def test_book_and_statement_are_shown_beside_what_came_of_them() -> None:

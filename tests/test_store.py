@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
@@ -11,7 +12,7 @@ import polars as pl
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import insert, select, text
+from sqlalchemy import create_engine, insert, select, text
 from sqlalchemy.exc import IntegrityError, StatementError
 
 from assets.ledger import store as ledger
@@ -272,6 +273,51 @@ def test_a_batch_made_before_another_cycle_was_committed_is_not_committed_after_
     with pytest.raises(CycleOutOfOrder, match=f"before {NEXT} was committed"):
         store.commit(batch_id, planned.postings, RULES)
     assert [batch["cycle_id"] for batch in store.committed()] == [NEXT]
+
+
+def test_a_strict_default_of_the_server_does_not_let_two_cycles_follow_the_same_one(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, faster = Store(postgres_url).prepare(), Store(postgres_url)
+    batch_id, planned = store.propose(proposed(CYCLE)[0]), proposed(CYCLE)[1]
+    store.record_verdicts(batch_id, verdicts(*RULES))
+    other_id, other = store.propose(proposed(NEXT)[0]), proposed(NEXT)[1]
+    store.record_verdicts(other_id, verdicts(*RULES))
+    watch = create_engine(postgres_url, isolation_level="AUTOCOMMIT").connect()  # Without Trine's lock.
+    strict = "SET default_transaction_isolation = 'repeatable read'"
+    watch.exec_driver_sql(f"ALTER DATABASE {store.engine.url.database} {strict}")
+    require_last, waiting = faster._require_last, ThreadPoolExecutor(1)
+
+    def while_the_other_waits(*given: Any) -> None:
+        answers.append(waiting.submit(store.commit, batch_id, planned.postings, RULES))
+        while not (answers[0].done() or watch.exec_driver_sql("SELECT 1 FROM pg_locks WHERE NOT granted").first()):
+            time.sleep(0.01)
+        require_last(*given)
+
+    answers: list[Any] = []
+    monkeypatch.setattr(faster, "_require_last", while_the_other_waits)
+    assert faster.commit(other_id, other.postings, RULES)
+    with pytest.raises(CycleOutOfOrder):
+        answers[0].result()
+    assert [batch["cycle_id"] for batch in store.committed()] == [NEXT]
+
+
+def test_an_account_left_out_of_a_cycle_keeps_the_book_that_it_had(store: Store) -> None:
+    first = settle(store)
+    with store.engine.begin() as connection:
+        connection.execute(text("UPDATE positions SET closing_atoms = '7' WHERE participant = 'A'"))
+    second = settle(store, NEXT, previous_batch_id=first)
+    everyone = store.rows("positions", second)
+    with store.engine.begin() as connection:
+        connection.execute(text(f"DELETE FROM positions WHERE participant = 'A' AND batch_id = '{second}'"))
+
+    def closing(who: pl.DataFrame, before: str = "2026-11-03") -> set[tuple[str, str]]:
+        return set(store.book(who, before).select("participant", "batch_id").rows())
+
+    assert closing(everyone) == {("A", first), ("B", second), ("PX", second), ("PY", second)}
+    assert set(store.book(everyone, "2026-11-03").filter(participant="A")["closing_atoms"]) == {7}
+    assert closing(everyone, "2026-11-02T09") == {("A", first), ("B", first), ("PX", first), ("PY", first)}
+    assert closing(everyone.with_columns(account=pl.lit("another"))) == set()
 
 
 def test_a_hold_larger_than_what_is_there_is_never_placed(store: Store) -> None:

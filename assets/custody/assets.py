@@ -4,20 +4,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import dagster as dg
-import polars as pl
 
 from assets.custody.balances import derive_available, read_balances
 from assets.frames import Product
 from assets.home import Home
 from assets.inputs import files_of, policy_of, reference_of
 from assets.partitions import cycle_of, cycles
-
-BOOK = {
-    "participant": pl.String,
-    "instrument": pl.String,
-    "closing_atoms": pl.Int128,
-    "total_atoms": pl.Int128,
-}
 
 
 @dg.asset(
@@ -33,12 +25,12 @@ def balances(
     """What each account can settle with: the custodians' statements beside the book of the cycle before."""
     cycle = cycle_of(context.partition_key)
     reference, policy = reference_of(reference_data), policy_of(cycle_inputs)
-    book, executed_by = pl.DataFrame(schema=BOOK), None
+    store, executed_by = home.store(), None
     if cycle_inputs["previous_batch_id"]:
-        previous, store = cycle_inputs["previous_batch_id"], home.store()
-        book = store.rows("positions", previous).select(*BOOK)
+        previous = cycle_inputs["previous_batch_id"]
         last_cut = datetime.fromisoformat(store.batch(previous)["cut_at"])
         executed_by = last_cut + timedelta(minutes=policy.execution_minutes)
+    book = store.book(reference.accounts, cycle.opens_at.isoformat())
     files = files_of(cycle_inputs, "custody", home)
     statements = read_balances(files, reference, cycle.cut_at, policy.stale_statement_hours, executed_by)
     return {

@@ -29,6 +29,7 @@ from schemas.atoms import scale
 from schemas.balance import Available, Balance
 from schemas.fill import FileCount, Quarantined
 from schemas.limits import BALANCE_ATOMS_MAX
+from schemas.participant import Account
 from schemas.reasons import Flaw
 
 PARTS = ("available", "held", "pledged", "staked", "restricted")
@@ -193,8 +194,9 @@ def _resolve(rows: pl.DataFrame) -> pl.DataFrame:
 def derive_available(balances: pl.DataFrame, accounts: pl.DataFrame, book: pl.DataFrame) -> pl.DataFrame:
     """Return what each account can settle with in this cycle (Available), one row per row of `accounts`.
 
-    `balances` are Balance, `accounts` Account; `book` has participant, instrument, closing_atoms (what was left
-    to settle with) and total_atoms (what was there in all) of the last committed cycle, and may be empty.
+    `balances` are Balance, `accounts` Account; `book` has the columns of Account, closing_atoms (what was left to
+    settle with) and total_atoms (what was there in all) of each account's last committed cycle, and may be empty. A
+    participant's new account does not inherit the book of its old one: the assets are not there.
 
     The custodian has executed that cycle's instructions before this cut, so a COMPLETE statement is the later
     truth and wins over the book, in both directions: a deposit from outside must not stay locked, and what is
@@ -205,8 +207,8 @@ def derive_available(balances: pl.DataFrame, accounts: pl.DataFrame, book: pl.Da
         "participant", "instrument", "update", said_total="total_atoms", said_available="available_atoms"
     )
     known = accounts.join(stated, on=["participant", "instrument"], how="left").join(
-        book.select("participant", "instrument", "closing_atoms", book_atoms="total_atoms"),
-        on=["participant", "instrument"],
+        book.select(*Account.names(), "closing_atoms", book_atoms="total_atoms"),
+        on=Account.names(),
         how="left",
     )
     complete = (pl.col("update") == "COMPLETE").fill_null(False)

@@ -17,13 +17,16 @@ from alembic.config import Config
 from alembic.util.exc import CommandError
 from sqlalchemy import Connection, Table, create_engine, event, insert, select, update
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from schemas import records
 from schemas.digest import digest_of
 from schemas.errors import BlockedByQuality, BrokenInvariant, CommittedCycleChanged, CycleOutOfOrder, RefusedInput
+from schemas.participant import Account
 from schemas.records import batches
 
+DatabaseError = SQLAlchemyError  # For those who must not know SQL.
 MIGRATIONS = Path(records.__file__).parent / "migrations"
 SQLITE_SETTINGS = {
     "journal_mode": "wal",
@@ -50,6 +53,9 @@ class Store:
         self.engine = create_engine(url, poolclass=NullPool)
         if self.engine.dialect.name == "sqlite":
             event.listen(self.engine, "connect", _set_up_sqlite)
+        else:
+            # A stricter default of the server's would show what was there before the wait for the lock.
+            self.engine = self.engine.execution_options(isolation_level="READ COMMITTED")
         event.listen(self.engine, "begin", _one_at_a_time)
 
     def prepare(self) -> Store:
@@ -100,6 +106,20 @@ class Store:
         with self.engine.connect() as connection:
             found = [tuple(row) for row in connection.execute(query)]
         return pl.DataFrame(found, schema=_frame_schema(source), orient="row")
+
+    def book(self, accounts: pl.DataFrame, before: str) -> pl.DataFrame:
+        """Return the last position of each of `accounts` (Account) in a committed cycle that opens earlier than `before`.
+
+        One that was left out of a cycle, by a row in quarantine for example, keeps the book that it had. Only for
+        accounts without any position all cycles are looked through.
+        """
+        wanted = accounts.select(Account.names())
+        found = [_empty(records.positions)]
+        for batch in reversed(self.committed()):
+            if batch["opens_at"] < before and wanted.height:
+                found.append(self.rows("positions", batch["batch_id"]).join(wanted, on=Account.names(), how="semi"))
+                wanted = wanted.join(found[-1], on=Account.names(), how="anti")
+        return pl.concat(found)
 
     def frame_digests(self, batch_id: str) -> dict[str, str]:
         """Return the digest of each frame of a batch, by name."""
@@ -179,7 +199,9 @@ class Store:
             self._require_passed(connection, batch_id, set(rules))
             frozen = _of(connection, records.frames, batch_id, records.frames.c.name == "postings")
             if [row["digest"] for row in frozen] != [digest_of(postings)]:
-                raise BrokenInvariant(f"the postings of {batch_id} are not those that were judged. Nothing was written.")
+                raise BrokenInvariant(
+                    f"the postings of {batch_id} are not those that were judged. Nothing was written."
+                )
             held = []
             for row in _of(connection, records.positions, batch_id):
                 debit = max(0, -(row["net_atoms"] + row["drawn_atoms"])) + row["lent_atoms"]
@@ -274,6 +296,10 @@ def _insert(connection: Connection, table: Table, rows: list[dict[str, Any]]) ->
     if rows:
         names = {column.name for column in table.columns}
         connection.execute(insert(table), [{k: v for k, v in row.items() if k in names} for row in rows])
+
+
+def _empty(table: Table) -> pl.DataFrame:
+    return pl.DataFrame(schema=_frame_schema(table))
 
 
 def _frame_schema(table: Table) -> dict[str, Any]:

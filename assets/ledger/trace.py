@@ -64,12 +64,21 @@ def trace_amount(batch: Batch, positions: pl.DataFrame, participant: str, instru
 
 def trace_fill(history: list[Batch], fill_id: str) -> dict[str, Any]:
     """Return where a fill was read and what became of it in each committed cycle, oldest first."""
-    steps, where = [], None
+    steps: list[dict[str, Any]] = []
+    chains: set[str] = set()
+    where = None
     for batch in history:
+        for chain, of in (
+            batch.trades.filter(pl.col("compensates").is_in(list(chains))).select("chain_id", "compensates").rows()
+        ):
+            steps.append(
+                {"batch_id": batch.row["batch_id"], "state": "REVERSED", "reason": None, "chain_id": chain, "of": of}
+            )
         found = batch.outcomes.filter(fill_id=fill_id)
         if found.is_empty():
             continue
         outcome = found.row(0, named=True)
+        chains.add(outcome["chain_id"])
         where = _where(batch.fills.filter(fill_id=fill_id).row(0, named=True))
         step = {
             "batch_id": batch.row["batch_id"],

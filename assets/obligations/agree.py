@@ -36,8 +36,11 @@ def agree(
     # A report that names itself replaces nothing: it waits, like one that names what nobody has seen.
     naming = fills.filter(refers & (pl.col("exec_ref_id") != pl.col("fill_id")))
     corrected = naming.filter(~is_bust)["exec_ref_id"].implode()
+    # A bust of what has settled waits for that of the other side, whatever else names the same report.
+    final = pl.concat([settled["buy_fill_id"], settled["sell_fill_id"]]).implode()
     known = naming.filter(
-        pl.col("exec_ref_id").is_in(fills["fill_id"].implode()) | (is_bust & pl.col("exec_ref_id").is_in(corrected))
+        pl.col("exec_ref_id").is_in(fills["fill_id"].implode())
+        | (is_bust & pl.col("exec_ref_id").is_in(corrected) & ~pl.col("exec_ref_id").is_in(final))
     )
     busted = _busted(naming).implode()
     state = (
@@ -54,10 +57,10 @@ def agree(
 
     trades, apart, selves = _match(live)
     clash = trades["chain_id"].is_in(settled["chain_id"].implode())
+    # By the whole fill id: its last part may stand in several, or be 'bust', and a chain's id is never used twice.
     trades = trades.with_columns(
-        pl.when(clash).then(pl.format("{}~{}", "chain_id", pl.col("buy_fill_id").str.split(":").list.last()))
-        .otherwise("chain_id").alias("chain_id")
-    )  # fmt: skip
+        pl.when(clash).then(pl.format("{}~{}", "chain_id", "buy_fill_id")).otherwise("chain_id").alias("chain_id")
+    )
     expired = pl.col("age") > policy.unmatched_cycles_max
     apart = apart.with_columns(
         state=pl.when(expired).then(pl.lit(str(FillState.EXPIRED))).otherwise(pl.lit(str(FillState.UNMATCHED))),
