@@ -31,7 +31,7 @@ def run_demo(trades: int, tape: Path | None, home: Path | None, out: Console, pr
         )  # fmt: skip
         written = write_market(plan, source, holdings)
         out.print(
-            f"\n[bold]Cycle {turn + 1}[/]: a market of {written.trades:,} trades, {written.reports:,} reports, in {source}"
+            f"\n[bold]Cycle {turn + 1}[/]: a market of {written.trades:,} trades, {written.reports:,} reports, in {_shown(source)}"
         )
         done = run_cycle(cycle_id, source, home=folder, records_url="", console=progress)
         place = home_resource(str(folder))
@@ -73,9 +73,8 @@ def _point_onwards(folder: Path, place: Any, batch_id: str, out: Console) -> Non
     largest = max(
         place.store().rows("positions", batch_id).iter_rows(named=True), key=lambda row: abs(row["net_atoms"])
     )
-    here, program = Path.cwd(), Path(sys.argv[0])
-    home = folder.relative_to(here) if folder.is_relative_to(here) else folder
-    trine = program.relative_to(here) if program.is_relative_to(here) else program.name
+    home, program = _shown(folder), Path(sys.argv[0])
+    trine = _shown(program) if program.is_relative_to(Path.cwd()) else program.name
     account = f"{largest['participant']} {largest['instrument']}"
     out.print(
         f"\nNext:  {trine} trace {account} --home {home}   a settled amount, to its fills"
@@ -84,6 +83,11 @@ def _point_onwards(folder: Path, place: Any, batch_id: str, out: Console) -> Non
         "\n       make dev   the same in Dagster, on http://127.0.0.1:3000",
         markup=False,
     )
+
+
+def _shown(path: Path) -> Path:
+    """Return the path as a person in this folder would type it."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def _emptied(folder: Path) -> Path:

@@ -43,7 +43,7 @@ def print_summary(summary: dict[str, Any], console: Console) -> None:
         if row["state"] not in ("WAITING",):
             why = MEANING.get(row["reason"], row["reason"])
             console.print(
-                f"  other    {row['fills']:,} fills {row['state'].lower()}" + (f" [dim]{why}[/]" if why else "")
+                f"  other    {row['fills']:,} fills {row['state'].lower()}" + (f": [dim]{why}[/]" if why else "")
             )
     _netting(summary, console)
     for draw in summary["draws"]:
