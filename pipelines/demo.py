@@ -31,7 +31,8 @@ def run_demo(trades: int, tape: Path | None, home: Path | None, out: Console, pr
         )  # fmt: skip
         written = write_market(plan, source, holdings)
         out.print(
-            f"\n[bold]Cycle {turn + 1}[/]: a market of {written.trades:,} trades, {written.reports:,} reports, in {_shown(source)}"
+            f"\n[bold]Cycle {turn + 1}[/]: a market of {written.trades:,} trades, {written.reports:,} reports, "
+            f"in {_shown(source)}"
         )
         done = run_cycle(cycle_id, source, home=folder, records_url="", console=progress)
         place = home_resource(str(folder))

@@ -247,6 +247,15 @@ def test_the_highest_sequence_counts_across_files_and_the_earlier_one_is_a_dupli
     assert counted(statements) == [(1, 0, 0), (0, 0, 2)]
 
 
+def test_a_statement_is_not_spent_when_the_later_one_that_replaces_it_cannot_be_read(tmp_path: Path) -> None:
+    older, broken = {"statement_seq": "9"}, {"statement_seq": "10", "available": "much"}
+    assert flaws(read(tmp_path, a__csv=csv_of(older, broken))) == ["STALE_STATEMENT", "BAD_NUMBER"]
+    newer = {"statement_seq": "11"}
+    assert read(tmp_path, a__csv=csv_of(older, broken, newer)).balances["statement_seq"].to_list() == [11]
+    provisional = {"statement_seq": "10", "finality": "PROVISIONAL"}
+    assert read(tmp_path, a__csv=csv_of(older, provisional)).balances["statement_seq"].to_list() == [9]
+
+
 def test_two_contents_of_one_sequence_are_both_kept_out_and_an_earlier_one_does_not_stand_in(
     tmp_path: Path,
 ) -> None:

@@ -170,7 +170,7 @@ def _judge(
 def _resolve(rows: pl.DataFrame) -> pl.DataFrame:
     """Return the rows with conflicts flawed and `counts`: true for the one that counts for its account."""
     place = ["record", "offset", "length", "flaw", "detail", "file", "file_number"]
-    rows = rows.with_row_index("row")
+    rows = _without_outdated(rows).with_row_index("row")
     good = rows.filter(pl.col("flaw").is_null())
     if good.is_empty():
         return rows.with_columns(counts=pl.lit(False))
@@ -189,6 +189,25 @@ def _resolve(rows: pl.DataFrame) -> pl.DataFrame:
         detail=pl.when(clashing).then(pl.lit("statement_seq, update: expected one content")).otherwise("detail"),
         counts=pl.col("row").is_in(counting),
     )
+
+
+def _without_outdated(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows with those flawed that a later statement, itself in quarantine, was to replace.
+
+    What the later one says is not known, only that the earlier one no longer holds: the book stands instead. One that
+    is provisional or from after the cut replaces nothing yet.
+    """
+    account = ["account", "instrument"]
+    replacing = pl.col("flaw").is_not_null() & ~pl.col("flaw").is_in([str(Flaw.PROVISIONAL), str(Flaw.IN_THE_FUTURE)])
+    later = rows.filter(replacing).group_by(account).agg(pl.col("statement_seq").max().alias("later"))
+    rows = rows.join(later, on=account, how="left", maintain_order="left")
+    outdated = pl.col("flaw").is_null() & (pl.col("update") == "COMPLETE") & (pl.col("statement_seq") < pl.col("later"))
+    return rows.with_columns(
+        flaw=pl.when(outdated).then(pl.lit(str(Flaw.STALE_STATEMENT))).otherwise("flaw"),
+        detail=pl.when(outdated)
+        .then(pl.lit("statement_seq: expected no later statement, and one is in quarantine"))
+        .otherwise("detail"),
+    ).drop("later")
 
 
 def derive_available(balances: pl.DataFrame, accounts: pl.DataFrame, book: pl.DataFrame) -> pl.DataFrame:
