@@ -95,8 +95,8 @@ class Home(dg.ConfigurableResource):
         return [batch for batch in self.store().committed() if batch["opens_at"] < before]
 
     def frame(self, batch_id: str, name: str) -> pl.DataFrame:
-        """Return a frame of a committed batch."""
-        return self.frames().read(self.store().frame_digests(batch_id)[name])
+        """Return a frame of a stored batch. It has one, so the tables are there: no migration is asked for again."""
+        return self.frames().read(Store(self.url()).frame_digests(batch_id)[name])
 
 
 def inputs_digest(cycle_id: str, manifest_digest: str, policy: Policy, previous: dict[str, Any] | None) -> str:

@@ -41,7 +41,8 @@ class Exposure:
         self.net: dict[str, int] = defaultdict(int)
         self.payable: dict[Any, dict[str, int]] = defaultdict(lambda: defaultdict(int))
 
-    def _value(self, instrument: str, atoms: int) -> int:
+    def value(self, instrument: str, atoms: int) -> int:
+        """Return what so many atoms are worth, in reference atoms."""
         units, divisor = self.scale[instrument]
         return divide(atoms * units, divisor, "ceil")  # Exposure is rounded up (R7).
 
@@ -51,12 +52,12 @@ class Exposure:
         for instrument, atoms in moves:
             net[instrument] = net.get(instrument, 0) + atoms
             due[instrument] = due.get(instrument, 0) + atoms
-        values = [(self._value(i, abs(a)), a) for i, a in net.items() if a and i != self.reference]
+        values = [(self.value(i, abs(a)), a) for i, a in net.items() if a and i != self.reference]
         long = sum(value for value, atoms in values if atoms > 0)
         short = sum(value for value, atoms in values if atoms < 0)
         if NOP_FORMULAS[self.line["nop_formula"]](long, short) > self.line["nop_limit_atoms"]:
             return HoldReason.LIMIT_NOP
-        if sum(self._value(i, -a) for i, a in due.items() if a < 0) > self.line["dsl_limit_atoms"]:
+        if sum(self.value(i, -a) for i, a in due.items() if a < 0) > self.line["dsl_limit_atoms"]:
             return HoldReason.LIMIT_DSL
         self.net.update(net)
         self.payable[value_on].update(due)
@@ -147,8 +148,8 @@ def _ask(
             if exposure is None:
                 return _undone(undo, Rejection.NO_CREDIT_LINE)
             worth = max(
-                exposure._value(trade["base"], trade["base_atoms"]),
-                exposure._value(trade["quote"], trade["quote_atoms"]),
+                exposure.value(trade["base"], trade["base_atoms"]),
+                exposure.value(trade["quote"], trade["quote_atoms"]),
             )
             if worth > exposure.line["fill_limit_atoms"]:
                 return _undone(undo, Rejection.FILL_LIMIT)
