@@ -19,7 +19,7 @@ from schemas.digest import digest_of_record
 from schemas.errors import RefusedInput
 from schemas.printing import printable
 
-STAGES = {"venues": "fills", "custody": "custody", "credit": "credit", "reference": "reference"}
+STAGES = {"venues": "fills", "custody": "custody", "credit": "credit", "clients": "clients", "reference": "reference"}
 
 
 class Home(dg.ConfigurableResource):

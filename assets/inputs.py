@@ -5,6 +5,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from assets.clients import read_wishes
 from assets.frames import Product
 from assets.home import Home, inputs_digest
 from assets.intake import SourceFile
@@ -43,13 +44,19 @@ def cycle_inputs(context: dg.AssetExecutionContext, home: Home) -> Product:
     code_version="1",
 )
 def reference_data(cycle_inputs: dict[str, Any], home: Home) -> Product:
-    """Instruments, participants, accounts, venues, symbols and prices, held to their contracts."""
+    """Instruments, participants, accounts, venues, symbols, prices, and what the clients ask for, held to their contracts."""
     reference = read_reference(
         home.frozen(cycle_inputs["manifest_digest"]), policy_of(cycle_inputs).reference_instrument
     )
+    wishes = read_wishes(files_of(cycle_inputs, "clients", home), reference)
     venues = [(venue.mic, venue.name, venue.dialect) for venue in reference.venues.values()]
     return {
         **{name: getattr(reference, name) for name in REFERENCE_FRAMES},
+        **{name: getattr(wishes, name) for name in ("terms", "unclear", "minimums")},
+        **{
+            name: pl.concat([getattr(reference, name), getattr(wishes, name)]).sort("file")
+            for name in ("quarantined", "counts")
+        },
         "venues": pl.DataFrame(venues, schema=dict.fromkeys(("mic", "name", "dialect"), pl.String), orient="row"),
     }
 

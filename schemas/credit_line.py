@@ -32,6 +32,9 @@ class CreditLine(Contract):
     nop_limit_atoms: pl.Int128 = pa.Field(ge=0, description="Net open position.")
     nop_formula: str = pa.Field(isin=["GREATER_OF_LONG_SHORT", "SUM_ABS", "NET_DOWNSIDE"])
     dsl_limit_atoms: pl.Int128 = pa.Field(ge=0, description="Daily settlement limit: net payable per value date.")
+    draw_limit_atoms: pl.Int128 = pa.Field(
+        nullable=True, ge=0, description="The most that all draws on the line may be worth. Null: no such limit."
+    )
     breach_action: str = pa.Field(
         isin=["REJECT", "HOLD"], description="What happens to the fill that breaks NOP or DSL."
     )
@@ -48,3 +51,11 @@ class SettlementCredit(Contract):
     drawn_atoms: pl.Int128 = pa.Field(
         nullable=True, ge=0, description="Already drawn, by the prime broker's own account. Null: it does not say."
     )
+
+
+class BilateralLimit(Contract):
+    """One row per party and counterparty: the most that it lets the other owe it net, in the reference instrument."""
+
+    party: str
+    counterparty: str
+    limit_atoms: pl.Int128 = pa.Field(ge=0)

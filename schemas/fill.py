@@ -8,6 +8,7 @@ import polars as pl
 
 from schemas.contract import Contract, Instant
 
+STAGES = ["fills", "control", "custody", "credit", "clients", "reference"]  # Where a file enters.
 SIDES = {"1": "BUY", "2": "SELL"}  # FIX 54
 
 
@@ -85,7 +86,7 @@ class Fill(Contract):
 class Quarantined(Contract):
     """One row per record kept out of a cycle, from any file, and one per file that was kept out whole."""
 
-    stage: str = pa.Field(isin=["fills", "control", "custody", "credit", "reference"])
+    stage: str = pa.Field(isin=STAGES)
     file: str
     file_sha256: str
     record: pl.UInt32 = pa.Field(description="0: the whole file.")
@@ -99,7 +100,7 @@ class Quarantined(Contract):
 class FileCount(Contract):
     """One row per file of a cycle: rows in = accepted + quarantined + duplicates, always."""
 
-    stage: str = pa.Field(isin=["fills", "control", "custody", "credit", "reference"])
+    stage: str = pa.Field(isin=STAGES)
     file: str = pa.Field(unique=True)
     file_sha256: str
     bytes: pl.UInt64

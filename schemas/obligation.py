@@ -5,6 +5,8 @@ import polars as pl
 
 from schemas.contract import Contract, Instant
 
+HIGH, NORMAL = 3, 4  # Priorities of T2S; the lower settles first.
+
 
 class Trade(Contract):
     """One row per trade on which both sides agree and whose prime brokers accepted it. Its id is the chain's."""
@@ -23,6 +25,11 @@ class Trade(Contract):
     traded_at: Instant
     value_on: pl.Date
     age: pl.UInt32
+    priority: pl.UInt32 = pa.Field(description="Lower settles first: 1 reserved, 2 top, 3 high, 4 normal.")
+    least_atoms: pl.Int128 = pa.Field(
+        nullable=True, gt=0, description="Both sides allow parts: the fewest base atoms of one. Null: all or nothing."
+    )
+    lot_atoms: pl.Int128 = pa.Field(gt=0, description="A part is a whole number of these base atoms.")
     buy_fill_id: str
     sell_fill_id: str
     accepted: bool = pa.Field(description="The brokers of both sides stand for it, and still will in a later cycle.")
@@ -60,7 +67,7 @@ class Obligation(Contract):
 
 
 class Decision(Contract):
-    """One row per chain: settles now, or waits and why."""
+    """One row per chain: settles now, in full or in part, or waits and why."""
 
     chain_id: str = pa.Field(unique=True)
     settles: bool
@@ -69,3 +76,20 @@ class Decision(Contract):
     short_instrument: str = pa.Field(nullable=True)
     value_atoms: pl.Int128 = pa.Field(ge=0)
     age: pl.UInt32
+    base_atoms: pl.Int128 = pa.Field(ge=0, description="What settles now, less than the trade's if it is a part.")
+    quote_atoms: pl.Int128 = pa.Field(ge=0)
+    top_up_value_atoms: pl.Int128 = pa.Field(
+        nullable=True, ge=0, description="The least found that, added to accounts, lets a waiting chain settle."
+    )
+    top_up_exact: bool = pa.Field(nullable=True, description="No set of funds worth less would do.")
+
+
+class Link(Contract):
+    """One row per condition between chains of one cycle that are both open."""
+
+    kind: str = pa.Field(
+        isin=["WITH", "BEFO", "AFTE"],
+        description="The chain settles together with the other, or before it, or after it: in the same cycle counts.",
+    )
+    chain_id: str
+    other_id: str

@@ -72,11 +72,17 @@ class HoldReason(StrEnum):
     UNMATCHED = "XUNM"
     SETTLEMENT_DATE = "FUTU"
     SUSPENDED = "PRSY"
+    HOLD = "PREA"
+    INCOMPLETE = "INBC"
+    LINK = "LINK"
     NO_PRICE = "XPRC"
     NO_CREDIT_DATA = "XCRD"
     LIMIT_NOP = "XLIM_NOP"
     LIMIT_DSL = "XLIM_DSL"
+    LIMIT_SHORT = "XLIM_SHORT"
+    LIMIT_BILATERAL = "XLIM_BILAT"
     NO_ACCOUNT = "BLOC"
+    BELOW_MINIMUM = "MINO"
     NO_SECURITIES = "LACK"
     NO_MONEY = "MONY"
     NEXT_CYCLE = "CYCL"
@@ -87,11 +93,17 @@ MEANING = {
     HoldReason.UNMATCHED: "the other side has not reported it, or reported something else",
     HoldReason.SETTLEMENT_DATE: "its settlement date or trade time lies after the cut",
     HoldReason.SUSPENDED: "a participant or instrument of it is suspended",
+    HoldReason.HOLD: "a party of it has put it on hold",
+    HoldReason.INCOMPLETE: "its pool is not complete",
+    HoldReason.LINK: "a chain that it is linked to does not settle",
     HoldReason.NO_PRICE: "an instrument of it has no price, so what it is worth is unknown",
     HoldReason.NO_CREDIT_DATA: "no line is known for it, and credit data are missing or in quarantine",
     HoldReason.LIMIT_NOP: "it would break a net open position limit",
     HoldReason.LIMIT_DSL: "it would break a daily settlement limit",
+    HoldReason.LIMIT_SHORT: "it would draw more credit than the limit over all instruments allows",
+    HoldReason.LIMIT_BILATERAL: "it would break a limit between two parties",
     HoldReason.NO_ACCOUNT: "a party has no settlement account for an instrument of it",
+    HoldReason.BELOW_MINIMUM: "what could settle of it is less than the smallest part that its parties allow",
     HoldReason.NO_SECURITIES: "a deliverer has not enough of the base instrument",
     HoldReason.NO_MONEY: "a payer has not enough of the quote instrument",
     HoldReason.NEXT_CYCLE: "it is funded alone, and a more valuable set needs the same funds",
@@ -113,6 +125,7 @@ class FillState(StrEnum):
     """What became of an accepted fill report at the end of a cycle."""
 
     SETTLED = "SETTLED"
+    PARTLY_SETTLED = "PARTLY_SETTLED"  # The rest is taken over by the next cycle.
     WAITING = "WAITING"
     UNMATCHED = "UNMATCHED"
     REJECTED = "REJECTED"
@@ -120,3 +133,6 @@ class FillState(StrEnum):
     BUSTED = "BUSTED"
     APPLIED = "APPLIED"  # A bust that did its work.
     EXPIRED = "EXPIRED"
+
+
+OPEN_STATES = [str(state) for state in (FillState.WAITING, FillState.UNMATCHED, FillState.PARTLY_SETTLED)]

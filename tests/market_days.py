@@ -6,13 +6,17 @@ A cell '-' is null. Amounts named `*_atoms` are integers of the smallest unit; `
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
+from unittest.mock import patch
 
 import polars as pl
 from hypothesis import HealthCheck, settings
 
-from assets.funding.select import Selection, Solver, select_chains
+from assets.funding.decide import Answer, decide
+from assets.funding.problem import Problem
+from assets.funding.select import Selection, select_chains
 from assets.obligations.derive import derive_obligations
 from assets.reference import Reference
+from schemas import limits
 from schemas.balance import Available
 from schemas.contract import Contract
 from schemas.credit_line import CreditLine, Designation, SettlementCredit
@@ -101,6 +105,8 @@ def trades_from(rows: Iterable[Mapping[str, Any]], **given: Any) -> pl.DataFrame
         "value_on": TODAY,
         "age": 0,
         "accepted": True,
+        "priority": 4,
+        "lot_atoms": 1,
         "buy_fill_id": lambda row: f"{row['chain_id']}:b",
         "sell_fill_id": lambda row: f"{row['chain_id']}:s",
     }
@@ -256,16 +262,22 @@ def designations_of(text: str, **given: Any) -> pl.DataFrame:
     return table(text, Designation, **defaults | given)
 
 
-def chosen_of(
-    trades: pl.DataFrame,
-    funds: pl.DataFrame,
-    credit: pl.DataFrame | None = None,
-    *,
-    solve: Solver | None = None,
-) -> Selection:
-    """Return the selection among `trades`."""
+def chosen_of(trades: pl.DataFrame, funds: pl.DataFrame, credit: pl.DataFrame | None = None, **given: Any) -> Selection:
+    """Return the selection among `trades`. `given`: lines, minimums, links, engine and the like of `select_chains`."""
     credit = SettlementCredit.empty() if credit is None else credit
-    return select_chains(trades, derive_obligations(trades), funds, credit, solve=solve)
+    return select_chains(trades, derive_obligations(trades), funds, credit, **given)
+
+
+def searched(problem: Problem) -> Answer:
+    """Decide without trying every set: as in a market too large for that."""
+    with patch.object(limits, "STATES_MAX", 0):
+        return decide(problem)
+
+
+def removed_and_refilled(problem: Problem) -> Answer:
+    """Decide as where no solver is installed."""
+    with patch("assets.funding.decide._search", side_effect=ImportError(name="highspy")):
+        return searched(problem)
 
 
 def settled(selection: Selection) -> set[str]:

@@ -30,7 +30,7 @@ def credit_lines(
     drawn = [home.store().rows("credit_draws", batch["batch_id"]) for batch in home.earlier(cycle.opens_at.isoformat())]
     draws = pl.concat([CreditDraw.empty(), *(frame.select(CreditDraw.names()) for frame in drawn)])
     return {
-        **{name: getattr(credit, name) for name in ("designations", "lines", "quarantined", "counts")},
+        **{name: getattr(credit, name) for name in ("designations", "lines", "bilateral", "quarantined", "counts")},
         "complete": is_complete(credit),
         "settlement_credit": usable_credit(credit, draws, cycle.cut_at),
     }

@@ -13,6 +13,7 @@ from assets.intake import (
     FileRefused,
     Rule,
     SourceFile,
+    cut_lines,
     enter_table,
     first_flaw,
     instant,
@@ -21,9 +22,9 @@ from assets.intake import (
     not_identifiers,
     quarantine_file,
 )
-from assets.reference import Reference, not_a_mic, not_an_instrument, not_in_role, wrong_amount
+from assets.reference import Reference, not_a_mic, not_a_party, not_an_instrument, not_in_role, wrong_amount
 from schemas.atoms import scale, sum_atoms
-from schemas.credit_line import CreditLine, Designation, SettlementCredit
+from schemas.credit_line import BilateralLimit, CreditLine, Designation, SettlementCredit
 from schemas.fill import FileCount, Quarantined
 from schemas.reasons import Flaw
 
@@ -38,10 +39,11 @@ DESIGNATION = (
 )
 CREDIT_LINE = (
     ("line_id", "pb_lei", "client_lei", "status", "valid_from"),
-    ("valid_to", "nop_formula", "breach_action", *LIMITS),
+    ("valid_to", "nop_formula", "breach_action", "draw_limit", *LIMITS),
 )
 SETTLEMENT_CREDIT = (("line_id", "instrument", "credit"), ("drawn",))
-FILES = ("designations.csv", "credit_lines.csv", "settlement_credit.csv")
+BILATERAL = (("party", "counterparty", "limit"), ())
+FILES = ("designations.csv", "credit_lines.csv", "settlement_credit.csv", "bilateral_limits.csv")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,7 @@ class Credit:
     designations: pl.DataFrame  # schemas.credit_line.Designation
     lines: pl.DataFrame  # schemas.credit_line.CreditLine
     settlement_credit: pl.DataFrame  # schemas.credit_line.SettlementCredit
+    bilateral: pl.DataFrame  # schemas.credit_line.BilateralLimit
     quarantined: pl.DataFrame  # schemas.fill.Quarantined
     counts: pl.DataFrame  # schemas.fill.FileCount
 
@@ -69,7 +72,7 @@ def read_credit(files: Sequence[SourceFile], reference: Reference, reference_ins
         ),
         enter_table(
             named.get("credit_lines.csv"), CreditLine, CREDIT_LINE, ["line_id"],
-            lambda rows: _judge_lines(rows, reference, reference_instrument),
+            lambda rows: _judge_lines(rows, reference, reference_instrument, named["credit_lines.csv"]),
         ),
     ]  # fmt: skip
     (designations, _, _), (lines, _, _) = tables
@@ -78,6 +81,12 @@ def read_credit(files: Sequence[SourceFile], reference: Reference, reference_ins
             named.get("settlement_credit.csv"), SettlementCredit, SETTLEMENT_CREDIT,
             ["line_id", "instrument"],
             lambda rows: _judge_settlement_credit(rows, lines, reference),
+        )
+    )  # fmt: skip
+    tables.append(
+        enter_table(
+            named.get("bilateral_limits.csv"), BilateralLimit, BILATERAL, ["party", "counterparty"],
+            lambda rows: _judge_bilateral(rows, reference, reference_instrument),
         )
     )  # fmt: skip
     refused = [
@@ -91,6 +100,7 @@ def read_credit(files: Sequence[SourceFile], reference: Reference, reference_ins
         designations,
         lines,
         tables[2][0],
+        tables[3][0],
         Quarantined.hold(pl.concat(quarantined)),
         FileCount.hold(pl.concat(counts).sort("file")),
     )
@@ -152,16 +162,20 @@ def _judge_designations(rows: pl.DataFrame, reference: Reference) -> pl.DataFram
     return first_flaw(rows, [*rules, unknown])
 
 
-def _judge_lines(rows: pl.DataFrame, reference: Reference, reference_instrument: str) -> pl.DataFrame:
+def _judge_lines(rows: pl.DataFrame, reference: Reference, reference_instrument: str, file: SourceFile) -> pl.DataFrame:
     decimals = reference.instruments.filter(instrument=reference_instrument)["decimals"].item()
     rows = first_flaw(rows, [*missing(*CREDIT_LINE[0]), *not_identifiers("line_id")]).with_columns(
         pl.col("nop_formula").fill_null(NOP_FORMULAS[0]), pl.col("breach_action").fill_null(BREACH_ACTIONS[0])
     )
     rows, rules = _between_parties(rows, reference)
     rules += [not_among("nop_formula", NOP_FORMULAS), not_among("breach_action", BREACH_ACTIONS)]
-    for name in LIMITS:
-        # Blank is zero, not infinite (R8): whoever forgets a limit must not give all.
-        rows = scale(rows.with_columns(pl.col(name).fill_null("0")), name, pl.lit(decimals), out=f"{name}_atoms")
+    # Files from before there was a limit on draws do not have the column: only there it is none.
+    named = any("draw_limit" in piece.header for piece in cut_lines(file, header=True))
+    limits = (*LIMITS, "draw_limit") if named else LIMITS
+    # Blank is zero, not infinite (R8): whoever forgets a limit must not give all.
+    rows = rows.with_columns(pl.col(name).fill_null("0") for name in limits)
+    for name in (*LIMITS, "draw_limit"):
+        rows = scale(rows, name, pl.lit(decimals), out=f"{name}_atoms")
         rules += _amount(name)
     lines_of_pair = pl.col("line_id").drop_nulls().n_unique().over("prime_broker", "client")
     rules.append((lines_of_pair > 1, Flaw.CONFLICTING_COPIES, "line_id: expected one line for a broker and a client"))
@@ -215,6 +229,17 @@ def _judge_settlement_credit(rows: pl.DataFrame, lines: pl.DataFrame, reference:
         *_amount("drawn"),
     ]
     return first_flaw(rows, rules)
+
+
+def _judge_bilateral(rows: pl.DataFrame, reference: Reference, reference_instrument: str) -> pl.DataFrame:
+    decimals = reference.instruments.filter(instrument=reference_instrument)["decimals"].item()
+    rows = scale(rows, "limit", pl.lit(decimals), out="limit_atoms")
+    rules = missing(*BILATERAL[0])
+    for party in BILATERAL[0][:2]:
+        rules.append(not_a_party(party, reference.participants))
+        rules.append(not_in_role(party, ("CLNT", "PB"), reference.participants))
+    rules.append((pl.col("party") == pl.col("counterparty"), Flaw.WRONG_ROLE, "counterparty: expected another party"))
+    return first_flaw(rows, [*rules, *_amount("limit")])
 
 
 def _amount(name: str) -> list[Rule]:

@@ -13,8 +13,10 @@ import polars as pl
 from assets.reference import Reference, value_scale
 from schemas.atoms import mul_div
 from schemas.cycle import Policy
-from schemas.obligation import Outcome, Trade
+from schemas.obligation import HIGH, NORMAL, Outcome, Trade
 from schemas.reasons import FillState, HoldReason, Rejection
+
+SAME_TRADE = ["chain_id", "buy_fill_id", "sell_fill_id"]
 
 
 class Agreed(NamedTuple):
@@ -29,15 +31,19 @@ def agree(
 ) -> Agreed:
     """Return the trades that `fills` (new and carried, Fill) make. A carried correction brings what it replaced.
 
-    `settled` are the trades (Trade) of earlier cycles that a bust or correction among `fills` refers to. When both
-    sides of one are cancelled, a compensating trade runs the other way (R11): what is final is never edited.
+    `settled` are the trades (Trade) of earlier cycles, with what has settled of each. Of one that settled in part the
+    rest is made. When both sides of one are cancelled, its rest is too, and a compensating trade runs the other way
+    (R11): what is final is never edited.
     """
+    final = pl.concat([settled["buy_fill_id"], settled["sell_fill_id"]]).implode()
+    begun = _with_forebears(fills, fills.filter(pl.col("fill_id").is_in(final))["fill_id"]).implode()
     refers, is_bust = pl.col("exec_ref_id").is_not_null(), pl.col("exec_type") == "H"
     # A report that names itself replaces nothing: it waits, like one that names what nobody has seen.
-    naming = fills.filter(refers & (pl.col("exec_ref_id") != pl.col("fill_id")))
+    # What has settled in part is as final as what has settled: only both sides together can cancel it.
+    touches = pl.col("exec_ref_id").is_in(begun) & ~pl.col("fill_id").is_in(begun)
+    naming = fills.filter(refers & (pl.col("exec_ref_id") != pl.col("fill_id")) & ~touches)
     corrected = naming.filter(~is_bust)["exec_ref_id"].implode()
     # A bust of what has settled waits for that of the other side, whatever else names the same report.
-    final = pl.concat([settled["buy_fill_id"], settled["sell_fill_id"]]).implode()
     known = naming.filter(
         pl.col("exec_ref_id").is_in(fills["fill_id"].implode())
         | (is_bust & pl.col("exec_ref_id").is_in(corrected) & ~pl.col("exec_ref_id").is_in(final))
@@ -49,18 +55,24 @@ def agree(
     )  # fmt: skip
     fills = fills.with_columns(state=state, pending=refers & ~pl.col("fill_id").is_in(known["fill_id"].implode()))
     reversals, reversed_ids = _reverse(fills.filter(is_bust & pl.col("state").is_null()), settled)
-    fills = fills.filter(~pl.col("fill_id").is_in(reversed_ids.implode()))
+    cancelled = settled.filter(pl.col("chain_id").is_in(reversals["compensates"].implode()))
+    without = pl.concat([cancelled["buy_fill_id"], cancelled["sell_fill_id"]]).implode()
+    fills = fills.filter(~pl.col("fill_id").is_in(reversed_ids.implode())).with_columns(
+        state=pl.when(pl.col("fill_id").is_in(without)).then(pl.lit(str(FillState.BUSTED))).otherwise("state")
+    )
     # A bust has done its work when what it cancels is in sight, and gone.
     applied = pl.when(is_bust & ~pl.col("pending")).then(pl.lit(str(FillState.APPLIED)))
     fills = fills.with_columns(pl.coalesce("state", applied).alias("state"))
     folded, live = fills.filter(pl.col("state").is_not_null()), fills.filter(pl.col("state").is_null())
 
     trades, apart, selves = _match(live)
-    clash = trades["chain_id"].is_in(settled["chain_id"].implode())
+    same = trades.join(settled, on=SAME_TRADE, how="semi")["chain_id"].implode()
+    clash = pl.col("chain_id").is_in(settled["chain_id"].implode()) & ~pl.col("chain_id").is_in(same)
     # By the whole fill id: its last part may stand in several, or be 'bust', and a chain's id is never used twice.
     trades = trades.with_columns(
         pl.when(clash).then(pl.format("{}~{}", "chain_id", "buy_fill_id")).otherwise("chain_id").alias("chain_id")
     )
+    trades = _open_rest(trades, settled)
     expired = pl.col("age") > policy.unmatched_cycles_max
     apart = apart.with_columns(
         state=pl.when(expired).then(pl.lit(str(FillState.EXPIRED))).otherwise(pl.lit(str(FillState.UNMATCHED))),
@@ -90,6 +102,16 @@ def _busted(naming: pl.DataFrame) -> pl.Series:
         if heirs.is_empty():
             return busted
         busted = pl.concat([busted, heirs["fill_id"]])
+
+
+def _with_forebears(fills: pl.DataFrame, fill_ids: pl.Series) -> pl.Series:
+    """Return the ids and those of all reports that corrections replaced on the way to them."""
+    while True:
+        replaced = fills.filter(pl.col("fill_id").is_in(fill_ids.implode()))["exec_ref_id"].drop_nulls().unique()
+        replaced = replaced.filter(~replaced.is_in(fill_ids.implode()))
+        if replaced.is_empty():
+            return fill_ids
+        fill_ids = pl.concat([fill_ids, replaced])
 
 
 def _match(live: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
@@ -140,6 +162,20 @@ def _match(live: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame
         compensates=pl.lit(None, dtype=pl.String),
     )
     return trades, apart, selves
+
+
+def _open_rest(trades: pl.DataFrame, settled: pl.DataFrame) -> pl.DataFrame:
+    """Return the trades less what has settled of them in earlier cycles."""
+    done = settled.select(*SAME_TRADE, base_done="base_atoms", quote_done="quote_atoms")
+    nothing = pl.lit(0, dtype=pl.Int128)
+    return (
+        trades.join(done, on=SAME_TRADE, how="left", maintain_order="left")
+        .with_columns(
+            base_atoms=pl.col("base_atoms") - pl.col("base_done").fill_null(nothing),
+            quote_atoms=pl.col("quote_atoms") - pl.col("quote_done").fill_null(nothing),
+        )
+        .drop("base_done", "quote_done")
+    )
 
 
 def _held(trades: pl.DataFrame, reference: Reference, cut_at: datetime) -> pl.DataFrame:
@@ -208,6 +244,10 @@ def _valued(trades: pl.DataFrame, reference: Reference, into: str) -> pl.DataFra
     )
     return priced.with_columns(
         (pl.col("buyer_accepted") & pl.col("seller_accepted")).alias("accepted"),
+        # What the parties ask for comes later; what undoes a settled trade goes before what is new (R11).
+        pl.when(pl.col("compensates").is_null()).then(NORMAL).otherwise(HIGH).cast(pl.UInt32).alias("priority"),
+        pl.lit(None, dtype=pl.Int128).alias("least_atoms"),
+        pl.lit(1, dtype=pl.Int128).alias("lot_atoms"),
         value.alias("value_atoms"),
         pl.coalesce("hold_reason", pl.when(unpriced).then(pl.lit(str(HoldReason.NO_PRICE)))).alias("hold_reason"),
     ).select(*Trade.names(), "buyer_accepted", "seller_accepted")

@@ -11,9 +11,10 @@ from assets.home import Home
 from assets.inputs import policy_of, reference_of
 from assets.obligations.agree import agree
 from assets.obligations.derive import derive_obligations
+from assets.obligations.settled import settled_so_far
+from assets.obligations.terms import apply_terms, carry_terms
 from assets.partitions import cycle_of, cycles
 from assets.reference import value_scale
-from schemas.obligation import Trade
 
 
 @dg.asset(
@@ -31,21 +32,17 @@ def trades(
     credit_lines: dict[str, Any],
     home: Home,
 ) -> Product:
-    """Trades on which both sides agree, busts and corrections folded, and whose prime brokers stand for them."""
+    """Trades on which both sides agree and for which brokers stand, with what their parties ask: parts, holds, links."""
     cycle, policy, reference = (
         cycle_of(context.partition_key),
         policy_of(cycle_inputs),
         reference_of(reference_data),
     )
-    settled = [
-        home.frame(batch["batch_id"], "trades").join(
-            home.frame(batch["batch_id"], "decisions").filter("settles"), on="chain_id", how="semi"
-        )
-        for batch in home.earlier(cycle.opens_at.isoformat())
-    ]
+    earlier = [batch["batch_id"] for batch in home.earlier(cycle.opens_at.isoformat())]
+    settled = settled_so_far((home.frame(batch, "trades"), home.frame(batch, "decisions")) for batch in earlier)
     agreed = agree(
         fills["fills"],
-        pl.concat([Trade.empty(), *settled]),
+        settled,
         reference=reference,
         cut_at=cycle.cut_at,
         policy=policy,
@@ -59,7 +56,18 @@ def trades(
         cut_at=cycle.cut_at,
         complete=credit_lines["complete"],
     )
-    return {"trades": accepted.trades, "outcomes": pl.concat([agreed.outcomes, accepted.outcomes])}
+    terms = reference_data["terms"]
+    if earlier and "terms" in home.store().frame_digests(earlier[-1]):
+        said, outcomes = (home.frame(earlier[-1], name) for name in ("terms", "outcomes"))
+        terms = carry_terms(said, outcomes, terms, policy.unmatched_cycles_max)
+    asked = apply_terms(accepted.trades, terms, reference_data["unclear"], settled, reference.instruments)
+    return {
+        "trades": asked.trades,
+        "outcomes": pl.concat([agreed.outcomes, accepted.outcomes]),
+        "terms": terms,
+        "links": asked.links,
+        "disagreements": asked.disagreements,
+    }
 
 
 @dg.asset(

@@ -2,6 +2,7 @@
 
 import polars as pl
 
+from schemas.atoms import mul_div
 from schemas.obligation import Obligation
 
 
@@ -34,3 +35,24 @@ def derive_obligations(trades: pl.DataFrame) -> pl.DataFrame:
         for leg, payer, receiver in (("base", "giver", "taker"), ("quote", "taker", "giver"))
     ]
     return Obligation.hold(pl.concat(legs).sort("obligation_id"))
+
+
+def settling_obligations(obligations: pl.DataFrame, trades: pl.DataFrame, decisions: pl.DataFrame) -> pl.DataFrame:
+    """Return what settles now (Obligation) of `obligations`, in their order.
+
+    Of a chain that settles in part each obligation is cut to floor(quantity x settled base / base of the trade), once
+    for payer and receiver both. What is cut to nothing is left out.
+    """
+    parts = (
+        decisions.filter("settles")
+        .select("chain_id", now="base_atoms")
+        .join(trades.select("chain_id", whole="base_atoms"), on="chain_id", how="inner")
+    )
+    owed = obligations.join(parts, on="chain_id", how="inner", maintain_order="left")
+    cut = owed.filter(pl.col("now") != pl.col("whole"))
+    if cut.is_empty():
+        return owed.select(Obligation.names())
+    cut = cut.select("obligation_id", cut=mul_div(cut["quantity_atoms"], cut["now"], cut["whole"], "floor"))
+    owed = owed.join(cut, on="obligation_id", how="left", maintain_order="left")
+    owed = owed.with_columns(quantity_atoms=pl.coalesce("cut", "quantity_atoms"))
+    return owed.filter(pl.col("quantity_atoms") > 0).select(Obligation.names())
