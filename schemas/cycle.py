@@ -50,6 +50,7 @@ class Policy:
     reference_instrument: str = "USD"
     stale_statement_hours: int = 24
     execution_minutes: int = 165  # After a cut, until the custodians have executed its instructions
+    top_up_minutes: int = 95  # After a cut, by which funds must come to count before its instructions are due
     waiting_cycles_max: int = 360
     unmatched_cycles_max: int = 120
 

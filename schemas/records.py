@@ -251,6 +251,51 @@ credit_draws = _table(
     _atoms("drawn_atoms"),
 )
 
+selections = _table(
+    "selections",
+    _batch(),
+    Column("priority", Integer, primary_key=True, comment="The class; the lower settles first."),
+    _atoms("weight_atoms"),
+    _atoms("bound_atoms"),
+    Column("scale_bits", Integer, nullable=False, comment="Prices are integers of 2^-scale_bits weight units."),
+    Column("proof", Text, nullable=False),
+    *_never_negative("weight_atoms", "bound_atoms"),
+    CheckConstraint("proof IN ('PRICES', 'ENUMERATION')", name="proof"),
+)
+
+prices = _table(
+    "prices",
+    _batch(),
+    Column("priority", Integer, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("party", Text, primary_key=True, comment="Or the name of the limit, or the number of the earlier class."),
+    Column("instrument", Text, primary_key=True, comment="'' when there is none."),
+    Column("divisor", Text, primary_key=True, comment="Of a CUT: the atoms by which its row is rounded. Else ''."),
+    Column("price", Text, nullable=False, comment="A whole number of any length, longer than an amount."),
+)
+
+top_ups = _table(
+    "top_ups",
+    _batch(),
+    Column("chain_id", Text, primary_key=True),
+    Column("participant", Text, primary_key=True),
+    Column("instrument", Text, primary_key=True),
+    _atoms("quantity_atoms"),
+    *_never_negative("quantity_atoms"),
+)
+
+pay_ins = _table(
+    "pay_ins",
+    _batch(),
+    Column("participant", Text, primary_key=True),
+    Column("instrument", Text, primary_key=True),
+    _atoms("pays_atoms"),
+    _atoms("has_atoms"),
+    _atoms("draws_atoms"),
+    _atoms("must_bring_atoms"),
+    *_never_negative("pays_atoms", "has_atoms", "draws_atoms", "must_bring_atoms"),
+)
+
 holds = _table(
     "holds",
     _batch(),

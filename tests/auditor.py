@@ -189,29 +189,6 @@ def cheapest_topup(trades: Sequence[Row], funds: Amounts, chain_id: str, prices:
     return min(lacks, key=lambda lack: sum(prices[instrument] * atoms for (_, instrument), atoms in lack.items()))
 
 
-class Found(NamedTuple):
-    """A proposal, as a solver makes one."""
-
-    chosen: set[int]
-    bound: int
-    path: str
-
-
-def enumerate_sets(problem: Any) -> Found:
-    """Return the best set of a selection problem (weights, legs by row, funds) by trying every one."""
-    best, best_weight_atoms = 0, 0
-    for bits in range(1 << len(problem.weights)):
-        ends, total = list(problem.funds), 0
-        for chain, legs in enumerate(problem.legs):
-            if bits >> chain & 1:
-                total += problem.weights[chain]
-                for row, atoms in legs:
-                    ends[row] += atoms
-        if total > best_weight_atoms and min(ends, default=0) >= 0:
-            best, best_weight_atoms = bits, total
-    return Found({k for k in range(len(problem.weights)) if best >> k & 1}, best_weight_atoms, "ENUMERATED")
-
-
 def complaints(
     trades: Sequence[Row], decisions: Sequence[Row], available: Amounts, credit: Amounts, draws: Sequence[Row]
 ) -> list[str]:

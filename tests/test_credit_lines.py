@@ -296,3 +296,23 @@ def test_no_damage_to_a_credit_file_ends_in_anything_but_a_count(tmp_path: Path)
             bad = credit.quarantined.filter(pl.col("record") > 0, file=f"credit/{name}.csv")
             assert (count["accepted"], count["quarantined"]) == (rows.height, bad.height)
             assert count["records"] == rows.height + bad.height + count["duplicates"]
+
+
+def test_a_limit_on_draws_is_none_only_where_the_file_has_no_such_column(tmp_path: Path) -> None:
+    header, *rows = LINES.splitlines()
+    given = "\n".join([f"{header},draw_limit", f"{rows[0]},50000.5", f"{rows[1]},"]) + "\n"
+    assert read(tmp_path / "with", credit_lines=given).lines["draw_limit_atoms"].to_list() == [5_000_050, 0]
+    assert read(tmp_path / "without", credit_lines=LINES).lines["draw_limit_atoms"].to_list() == [None, None]
+    assert read(tmp_path / "none", credit_lines=f"{header},draw_limit\n").lines.is_empty()
+
+
+def test_bilateral_limits_are_between_two_parties_in_the_reference_instrument(tmp_path: Path) -> None:
+    credit = read(
+        tmp_path,
+        bilateral_limits="party,counterparty,limit\nALPHA,BETA,1000.5\nBETA,ALPHA,0\nALPHA,ALPHA,1\n"
+        "ALPHA,VAULT,1\nNOBODY,BETA,1\nNORTH,BETA,-1\nNORTH,SOUTH,0.001\nSOUTH,NORTH,\n",
+    )
+    assert credit.bilateral.rows() == [("ALPHA", "BETA", 100_050), ("BETA", "ALPHA", 0)]
+    assert [flaw for *_, flaw in flaws(credit)] == [
+        "WRONG_ROLE", "WRONG_ROLE", "UNKNOWN_PARTY", "BAD_NUMBER", "EXCESS_DECIMALS", "MISSING_FIELD",
+    ]  # fmt: skip

@@ -22,8 +22,8 @@ ASSETS = """
     credit_lines    credit       csv,polars                   cycle_inputs,reference_data
     trades          obligations  polars                       credit_lines,cycle_inputs,fills,reference_data
     obligations     obligations  polars                       trades
-    selection       funding      highs,polars                 balances,credit_lines,obligations,trades
-    net_positions   netting      polars                       cycle_inputs,obligations,reference_data,selection
+    selection       funding      highs,polars                 balances,credit_lines,cycle_inputs,obligations,reference_data,trades
+    net_positions   netting      polars                       cycle_inputs,obligations,reference_data,selection,trades
     instructions    settlement   polars,sql                   {everything}
     quality_report  quality      greatexpectations,sql        instructions
     journal         ledger       sql                          instructions,quality_report

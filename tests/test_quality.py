@@ -116,6 +116,18 @@ def store(connection: Connection, eth: int = 100 * ETH) -> None:
         {"batch_id": BATCH, "name": name, "digest": DIGEST, "rows": 10} for name in FRAMES
     ))  # fmt: skip
     put(records.fill_states, {"batch_id": BATCH, "state": "SETTLED", "reason": "", "fills": 10})
+    put(records.selections, {
+        "batch_id": BATCH, "priority": 4, "weight_atoms": 7, "bound_atoms": 7, "scale_bits": 2, "proof": "PRICES",
+    })  # fmt: skip
+    put(records.prices, {
+        "batch_id": BATCH, "priority": 4, "kind": "ACCOUNT", "party": "A", "instrument": "USD", "price": "3",
+    })  # fmt: skip
+    put(records.pay_ins, *(
+        {"batch_id": BATCH, "participant": who, "instrument": what, "pays_atoms": pays, "draws_atoms": draws}
+        for who, what, pays, draws in (
+            ("A", "USD", 442_500 * USD, 42_500 * USD), ("B", "ETH", eth, 0), ("C", "BTC", 1 * BTC, 0)
+        )
+    ))  # fmt: skip
     put(records.positions, *positions(eth))
     put(records.netting_effects, *effects())
     put(records.credit_draws, {
@@ -199,10 +211,22 @@ FAULTS: dict[str, tuple[str, set[str]]] = {
         set(),
     ),
     "every_fill_has_one_outcome": ("UPDATE fill_states SET fills = 9", set()),
-    "what_settles_is_within_what_could": ("UPDATE batches SET weight_atoms = '8'", set()),
+    "what_settles_is_within_what_could": (
+        "UPDATE batches SET weight_atoms = '8'",
+        {"classes_add_up_to_the_batch"},
+    ),
+    "every_class_is_within_its_bound": (
+        f"INSERT INTO selections VALUES ('{BATCH}', 5, '1', '0', 0, 'PRICES'), ('{BATCH}', 6, '-1', '0', 0, 'PRICES')",
+        set(),
+    ),
+    "classes_add_up_to_the_batch": ("UPDATE batches SET bound_atoms = '8'", set()),
+    "prices_prove_a_class": ("UPDATE prices SET priority = 5", set()),
+    "what_waits_has_a_reason": ("UPDATE fill_states SET state = 'WAITING'", set()),
+    "top_ups_are_for_what_waits": (f"INSERT INTO top_ups VALUES ('{BATCH}', 'M9', 'A', 'USD', '1')", set()),
+    "pay_in_schedule_is_what_is_owed": ("UPDATE pay_ins SET draws_atoms = '4249999' WHERE participant = 'A'", set()),
     "settled_chains_have_positions": (
         "DELETE FROM positions",
-        {"credit_drawn_is_on_a_line", "instructions_name_known_accounts"},
+        {"credit_drawn_is_on_a_line", "instructions_name_known_accounts", "pay_in_schedule_is_what_is_owed"},
     ),
     "pay_ins_equal_pay_outs": (
         "UPDATE instructions SET quantity_atoms = '40000001' WHERE kind = 'PAY_IN' AND participant = 'A'",
@@ -243,7 +267,8 @@ FAULTS: dict[str, tuple[str, set[str]]] = {
     ),
     "every_venue_states_its_totals": ("DELETE FROM control_totals WHERE venue = 'VEN2'", set()),
     "book_and_custodians_agree": ("UPDATE positions SET break_atoms = '-1' WHERE participant = 'PX'", set()),
-    "every_trade_has_two_sides": ("UPDATE fill_states SET state = 'UNMATCHED'", set()),
+    "every_trade_has_two_sides": ("UPDATE fill_states SET state = 'UNMATCHED', reason = 'XUNM'", set()),
+    "every_wish_has_its_effect": (f"INSERT INTO frames VALUES ('{BATCH}', 'disagreements', '{DIGEST}', 1)", set()),
     "no_give_up_was_rejected": ("UPDATE fill_states SET state = 'REJECTED', reason = 'NOP'", set()),
 }
 
@@ -332,7 +357,7 @@ def test_a_later_attempt_is_judged_apart_from_an_earlier_one(records_url: str, c
     change(
         f"UPDATE batches SET batch_id = '{BATCH}0'",
         *(f"UPDATE {table.name} SET batch_id = '{BATCH}0'" for table in tables if table.name not in
-          ("flaws", "holds", "postings", "verdicts")),
+          ("flaws", "holds", "postings", "top_ups", "verdicts")),
         f"UPDATE instructions SET batch_id = '{BATCH}0', instruction_id = '0' || instruction_id",
         store,
         "UPDATE batches SET state = 'ABORTED', degraded = 1 WHERE batch_id LIKE '%0'",

@@ -10,7 +10,9 @@ from typing import Any
 
 import polars as pl
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, insert, select, text
 from sqlalchemy.exc import IntegrityError, StatementError
@@ -50,7 +52,8 @@ def proposed(cycle_id: str = CYCLE, **changed: Any) -> tuple[Proposal, Plan]:
     frozen = {"name": ["postings"], "digest": [digest_of(planned.postings)], "rows": [planned.postings.height]}
     rows = {
         "positions": planned.accounts, "credit_draws": planned.draws, "instructions": planned.instructions,
-        "frames": pl.DataFrame(frozen),
+        "frames": pl.DataFrame(frozen), "selections": chosen.certificates, "pay_ins": chosen.schedule,
+        "top_ups": pl.DataFrame({"chain_id": ["F2"], "participant": ["A"], "instrument": ["BTC"], "quantity_atoms": [1]}),
     }  # fmt: skip
     return Proposal(batch | changed, rows), planned
 
@@ -85,6 +88,20 @@ def test_the_migrations_make_exactly_the_tables_that_the_code_knows(store: Store
     with store.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True, "render_as_batch": True})
         assert compare_metadata(context, records.metadata) == []
+
+
+def test_records_of_the_first_tables_are_migrated_and_keep_their_rows(records_url: str) -> None:
+    store, config = Store(records_url), Config()
+    config.set_main_option("script_location", str(ledger.MIGRATIONS))
+    with store.engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+    proposal, planned = proposed()
+    first = {"positions", "credit_draws", "instructions", "frames"}
+    batch_id = store.propose(Proposal(proposal.batch, {name: proposal.rows[name] for name in first}))
+    store.prepare()
+    assert store.rows("positions", batch_id).height == planned.accounts.height
+    assert store.rows("selections", batch_id).is_empty()
 
 
 def test_preparing_twice_changes_nothing(store: Store) -> None:
@@ -132,9 +149,11 @@ NOT_NEGATIVE = [
 
 def test_the_amounts_that_must_not_be_negative_are_these() -> None:
     assert sorted(NOT_NEGATIVE) == [
-        ("holds", "held_atoms"), ("instructions", "quantity_atoms"), ("positions", "available_atoms"),
-        ("positions", "closing_atoms"), ("positions", "credit_atoms"), ("positions", "debit_atoms"),
-        ("positions", "drawn_atoms"), ("positions", "lent_atoms"),
+        ("holds", "held_atoms"), ("instructions", "quantity_atoms"), ("pay_ins", "draws_atoms"),
+        ("pay_ins", "has_atoms"), ("pay_ins", "must_bring_atoms"), ("pay_ins", "pays_atoms"),
+        ("positions", "available_atoms"), ("positions", "closing_atoms"), ("positions", "credit_atoms"),
+        ("positions", "debit_atoms"), ("positions", "drawn_atoms"), ("positions", "lent_atoms"),
+        ("selections", "bound_atoms"), ("selections", "weight_atoms"), ("top_ups", "quantity_atoms"),
     ]  # fmt: skip
 
 

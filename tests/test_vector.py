@@ -5,7 +5,8 @@ from fractions import Fraction
 import polars as pl
 import pytest
 
-from assets.funding.select import Problem, Proposal, Solver, remove_and_refill, solve_exactly
+from assets.funding.decide import decide
+from assets.funding.select import Engine
 from assets.netting.net import net_obligations, netting_effect, require_zero_sum
 from assets.obligations.agree import agree, value_scale
 from assets.obligations.derive import derive_obligations
@@ -21,6 +22,8 @@ from tests.market_days import (
     credit_of,
     fills_of,
     reference,
+    removed_and_refilled,
+    searched,
     settled,
 )
 
@@ -38,11 +41,7 @@ SHORT = "A USD 400_000\nB ETH 100\nC BTC 1"
 NO_ETHER = "A USD 442_500\nC BTC 1"
 
 
-def everything_removed_and_refilled(problem: Problem) -> Proposal:
-    return remove_and_refill(problem, set(range(len(problem.chains))))
-
-
-both_solvers = pytest.mark.parametrize("solve", [solve_exactly, auditor.enumerate_sets], ids=["highs", "enumeration"])
+both_engines = pytest.mark.parametrize("engine", [decide, searched], ids=["every set tried", "searched"])
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +88,7 @@ def test_clients_net_to_the_worked_figures_and_both_prime_brokers_to_zero(trades
     assert nets == auditor.nets(trades.to_dicts())
 
 
-@both_solvers
+@both_engines
 @pytest.mark.parametrize(
     ("holdings", "credit", "settling", "value", "drawn"),
     [
@@ -104,7 +103,7 @@ def test_clients_net_to_the_worked_figures_and_both_prime_brokers_to_zero(trades
 )  # fmt: skip
 def test_each_case_of_the_worked_example_settles_exactly_the_best_set(
     trades: pl.DataFrame,
-    solve: Solver,
+    engine: Engine,
     holdings: str,
     credit: str,
     settling: set[str],
@@ -112,10 +111,11 @@ def test_each_case_of_the_worked_example_settles_exactly_the_best_set(
     drawn: str | None,
 ) -> None:
     funds, lent = accounts_of(trades, holdings), credit_of(credit)
-    selection = chosen_of(trades, funds, lent, solve=solve)
+    selection = chosen_of(trades, funds, lent, engine=engine)
     assert settled(selection) == settling
     assert selection.decisions.filter("settles")["value_atoms"].sum() == amount(value, "USD")
-    assert selection.weight_atoms == selection.bound_atoms == 2 * amount(value, "USD")
+    assert selection.weight_atoms == 2 * amount(value, "USD")
+    assert selection.path != "ENUMERATED" or selection.bound_atoms == selection.weight_atoms
     expected = [("PX-A", "PX", "A", "USD", amount(drawn, "USD"))] if drawn else []
     assert selection.draws.rows() == expected
     own = atoms_by_account(funds)
@@ -130,9 +130,8 @@ def test_each_case_of_the_worked_example_settles_exactly_the_best_set(
 @pytest.mark.parametrize("holdings", [WHOLE, SHORT, f"{SHORT}\nB USD 8_000", NO_ETHER, f"{NO_ETHER}\nB USD 8_000"])
 def test_removal_and_refill_is_feasible_and_maximal_in_every_case(trades: pl.DataFrame, holdings: str) -> None:
     funds = accounts_of(trades, holdings)
-    selection = chosen_of(trades, funds, solve=everything_removed_and_refilled)
-    assert "proposed" not in selection.path
-    assert "failed" not in selection.path
+    selection = chosen_of(trades, funds, engine=removed_and_refilled)
+    assert selection.path in ("ALL_FUNDED", "REMOVAL_REFILL")
     assert auditor.complaints(trades.to_dicts(), selection.decisions.to_dicts(), atoms_by_account(funds), {}, []) == []
 
 
@@ -144,10 +143,25 @@ def test_one_by_one_settles_only_the_ether_trade_where_all_five_can(trades: pl.D
 
 @pytest.mark.parametrize("chain", sorted(FOUR))
 def test_the_cheapest_topup_that_releases_the_four_is_8000_dollars_for_b(trades: pl.DataFrame, chain: str) -> None:
-    funds = atoms_by_account(accounts_of(trades, NO_ETHER))
+    accounts = accounts_of(trades, NO_ETHER)
     prices = {"BTC": Fraction(10**7, 10**8), "ETH": Fraction(350_000, 10**18), "USD": Fraction(1)}
-    topup = auditor.cheapest_topup(trades.to_dicts(), funds, chain, prices)
+    topup = auditor.cheapest_topup(trades.to_dicts(), atoms_by_account(accounts), chain, prices)
     assert topup == {("B", "USD"): amount("8_000.00", "USD")}
+    selection = chosen_of(trades, accounts, scale=value_scale(reference("A", "B", "C"), "USD"))
+    told = selection.top_ups.filter(chain_id=chain).select("participant", "instrument", "quantity_atoms").rows()
+    assert told == [(*account, atoms) for account, atoms in topup.items()]
+    decision = selection.decisions.row(by_predicate=pl.col("chain_id") == chain, named=True)
+    assert (decision["top_up_value_atoms"], decision["top_up_exact"]) == (amount("8_000.00", "USD"), True)
+
+
+def test_for_all_to_settle_a_must_bring_what_it_lacks_and_the_schedule_says_what_each_pays(
+    trades: pl.DataFrame,
+) -> None:
+    schedule = chosen_of(trades, accounts_of(trades, SHORT), credit_of("PX A USD 20_000")).schedule
+    assert schedule.rows() == [
+        ("A", "USD", amount("350_000", "USD"), amount("400_000", "USD"), 0, amount("22_500", "USD")),
+        ("B", "ETH", amount("100", "ETH"), amount("100", "ETH"), 0, 0),
+    ]  # fmt: skip
 
 
 def test_who_waits_is_told_who_is_short_of_what(trades: pl.DataFrame) -> None:

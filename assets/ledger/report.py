@@ -1,11 +1,17 @@
 """What a committed cycle did, as one record that people and programs read."""
 
+from datetime import datetime, timedelta
 from typing import Any
 
 import polars as pl
 
 from assets.ledger.store import Store
+from schemas.atoms import plain
+from schemas.cycle import Policy
 from schemas.reasons import MEANING, FillState, HoldReason
+
+RATIO_DIGITS = 12
+TOP_UPS_TOLD = 20
 
 
 def summarise(store: Store, batch_id: str, decisions: pl.DataFrame, instruments: pl.DataFrame) -> dict[str, Any]:
@@ -54,7 +60,19 @@ def summarise(store: Store, batch_id: str, decisions: pl.DataFrame, instruments:
             "solver": batch["solver"],
             "weight_atoms": str(batch["weight_atoms"]),
             "bound_atoms": str(batch["bound_atoms"]),
+            "classes": [
+                {
+                    "priority": row["priority"],
+                    "weight_atoms": str(row["weight_atoms"]),
+                    "bound_atoms": str(row["bound_atoms"]),
+                    "ratio": ratio(row["weight_atoms"], row["bound_atoms"]),
+                    "proof": row["proof"],
+                }
+                for row in store.rows("selections", batch_id).to_dicts()
+            ],
         },
+        "top_ups": _top_ups(store.rows("top_ups", batch_id), decisions),
+        "pay_ins": {"bring_by": bring_by(batch), "accounts": _pay_ins(store.rows("pay_ins", batch_id))},
         "netting": [
             {k: str(v) if k.endswith("_atoms") else v for k, v in row.items() if k != "batch_id"}
             for row in effects.to_dicts()
@@ -68,3 +86,38 @@ def summarise(store: Store, batch_id: str, decisions: pl.DataFrame, instruments:
             .to_dicts(),
         },
     }
+
+
+def ratio(weight: int, bound: int) -> str:
+    """Return weight / bound as a decimal, cut and never rounded up: '1.000000000000' is said only of equals."""
+    return plain(weight * 10**RATIO_DIGITS // bound if bound else 10**RATIO_DIGITS, RATIO_DIGITS)
+
+
+def bring_by(batch: dict[str, Any]) -> str:
+    """Return until when funds must come after the batch's cut."""
+    minutes = Policy.from_json(batch["policy"]).top_up_minutes
+    return (datetime.fromisoformat(batch["cut_at"]) + timedelta(minutes=minutes)).isoformat()
+
+
+def _top_ups(top_ups: pl.DataFrame, decisions: pl.DataFrame) -> list[dict[str, Any]]:
+    """Return the cheapest top-ups of waiting chains, each with the accounts that it goes to."""
+    if top_ups.is_empty():
+        return []
+    named = decisions.join(top_ups, on="chain_id", how="semi").sort("top_up_value_atoms", "chain_id").head(TOP_UPS_TOLD)
+    funds = top_ups.drop("batch_id").partition_by("chain_id", as_dict=True, include_key=False)
+    return [
+        {
+            "chain_id": chain,
+            "value_atoms": str(value),
+            "exact": exact,
+            "funds": [{**row, "quantity_atoms": str(row["quantity_atoms"])} for row in funds[chain,].to_dicts()],
+        }
+        for chain, value, exact in named.select("chain_id", "top_up_value_atoms", "top_up_exact").rows()
+    ]
+
+
+def _pay_ins(pay_ins: pl.DataFrame) -> list[dict[str, Any]]:
+    return [
+        {name: str(value) if name.endswith("_atoms") else value for name, value in row.items() if name != "batch_id"}
+        for row in pay_ins.to_dicts()
+    ]

@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from assets.netting.net import net_by_chain
+from assets.obligations.derive import settling_obligations
+from assets.obligations.settled import with_amounts
 from schemas.atoms import sum_atoms
 from schemas.errors import BrokenInvariant, RefusedInput
 from schemas.reasons import FillState
@@ -33,7 +35,7 @@ def trace_amount(batch: Batch, positions: pl.DataFrame, participant: str, instru
             f"{participant[:64]} has no account for {instrument[:64]} in {batch.row['batch_id']}. "
             "`trine report` lists who settled what."
         )
-    settled = batch.obligations.join(batch.decisions.filter("settles"), on="chain_id", how="semi")
+    settled = _settling(batch, batch.obligations)
     mine = settled.filter(
         (pl.col("instrument") == instrument) & ((pl.col("payer") == participant) | (pl.col("receiver") == participant))
     )
@@ -84,8 +86,9 @@ def trace_fill(history: list[Batch], fill_id: str) -> dict[str, Any]:
             "batch_id": batch.row["batch_id"],
             **{k: outcome[k] for k in ("state", "reason", "chain_id", "age")},
         }
-        if outcome["state"] == FillState.SETTLED:
+        if outcome["state"] in (FillState.SETTLED, FillState.PARTLY_SETTLED):
             own = batch.obligations.filter(chain_id=outcome["chain_id"])
+            own = _settling(batch, own)
             step["obligations"] = [
                 {k: str(row[k]) for k in ("obligation_id", "payer", "receiver", "instrument", "quantity_atoms")}
                 for row in own.iter_rows(named=True)
@@ -97,6 +100,10 @@ def trace_fill(history: list[Batch], fill_id: str) -> dict[str, Any]:
             "was quarantined is listed by `trine report --quarantine`."
         )
     return {"fill": where, "cycles": steps}
+
+
+def _settling(batch: Batch, obligations: pl.DataFrame) -> pl.DataFrame:
+    return settling_obligations(obligations, batch.trades, with_amounts(batch.decisions, batch.trades))
 
 
 def _where(fill: dict[str, Any]) -> dict[str, Any]:

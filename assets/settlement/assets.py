@@ -12,7 +12,7 @@ from assets.ledger.store import Proposal
 from assets.partitions import cycle_of, cycles
 from assets.settlement.instruct import plan, plan_digest
 from assets.settlement.outcomes import account_for_fills
-from schemas.atoms import sum_atoms
+from schemas.atoms import mul_div, sum_atoms
 
 
 @dg.asset(
@@ -50,6 +50,8 @@ def instructions(
         "trades": trades["trades"],
         "obligations": obligations["obligations"],
         "decisions": decisions,
+        **{name: selection[name] for name in ("certificates", "prices")},
+        **{name: trades[name] for name in ("terms", "links", "disagreements")},
         "positions": net_positions["positions"],
         "postings": planned.postings,
         "instruments": reference_data["instruments"],
@@ -63,7 +65,9 @@ def instructions(
     reasoned = outcomes.with_columns(pl.col("reason").fill_null(""))
     decimals = reference_data["instruments"].select("instrument", "decimals")
     total = sum_atoms(decisions, [], ["value_atoms"])["value_atoms"].item() if decisions.height else 0
-    settled = decisions.filter("settles")
+    settled = decisions.filter("settles").join(trades["trades"].select("chain_id", whole="base_atoms"), on="chain_id")
+    # Of a part, the value is rounded down like that of a trade.
+    settled = settled.with_columns(mul_div(settled["value_atoms"], settled["base_atoms"], settled["whole"], "floor"))
     value = sum_atoms(settled, [], ["value_atoms"])["value_atoms"].item() if settled.height else 0
     carried = fills["fills"].filter(pl.col("age") > 0).height
     batch_id = home.store().propose(
@@ -96,6 +100,10 @@ def instructions(
                 "flaws": quarantined.group_by("file", "flaw").agg(rows=pl.len()).sort("file", "flaw"),
                 "frames": index,
                 "fill_states": reasoned.group_by("state", "reason").agg(fills=pl.len()).sort("state", "reason"),
+                "selections": selection["certificates"],
+                "prices": selection["prices"],
+                "top_ups": selection["top_ups"],
+                "pay_ins": selection["schedule"],
                 "positions": planned.accounts,
                 "netting_effects": net_positions["effects"].join(decimals, on="instrument", how="left"),
                 "credit_draws": planned.draws,

@@ -103,8 +103,8 @@ def _postings(cycle_id: str, accounts: pl.DataFrame, draws: pl.DataFrame) -> pl.
 
 
 def plan_digest(planned: Plan, decisions: pl.DataFrame) -> str:
-    """Return the digest of what settles: chains, accounts, draws, instructions and postings; not where they were read."""
-    chosen = decisions.filter("settles").select("chain_id")
+    """Return the digest of what settles: how much of each chain, accounts, draws, instructions, postings; not their files."""
+    chosen = decisions.filter("settles").select("chain_id", "base_atoms", "quote_atoms")
     return digest_of_record(
         [
             digest_of(frame)

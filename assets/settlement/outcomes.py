@@ -15,10 +15,14 @@ def account_for_fills(
 
     BrokenInvariant unless each fill has exactly one (I6).
     """
-    decided = trades.join(decisions.select("chain_id", "settles", "reason"), on="chain_id", how="left")
+    decided = trades.join(
+        decisions.select("chain_id", "settles", "reason", moved="base_atoms"), on="chain_id", how="left"
+    )
     expired = pl.col("age") > policy.waiting_cycles_max
     state = (
-        pl.when("settles").then(pl.lit(str(FillState.SETTLED)))
+        pl.when(pl.col("settles") & (pl.col("moved") < pl.col("base_atoms")))
+        .then(pl.lit(str(FillState.PARTLY_SETTLED)))
+        .when("settles").then(pl.lit(str(FillState.SETTLED)))
         .when(expired).then(pl.lit(str(FillState.EXPIRED))).otherwise(pl.lit(str(FillState.WAITING)))
     )  # fmt: skip
     sides = [

@@ -30,7 +30,10 @@ TOTALS_DIFFER = """(stated_reports <> counted_reports
             OR atoms_sign(atoms_minus(stated_base_atoms, counted_base_atoms)) <> 0
             OR atoms_sign(atoms_minus(stated_quote_atoms, counted_quote_atoms)) <> 0)"""
 
-FRAMES = ("fills", "quarantined", "outcomes", "trades", "obligations", "decisions", "positions", "postings")
+FRAMES = (
+    "fills", "quarantined", "outcomes", "trades", "obligations", "decisions", "certificates", "prices", "positions",
+    "postings",
+)  # fmt: skip
 
 # What is in quarantine can explain that fewer reports were counted than stated, and nothing else.
 KEPT_OUT = "(quarantined > 0 AND counted_reports < stated_reports)"
@@ -177,6 +180,78 @@ RULES = (
         SELECT batch_id FROM batches WHERE batch_id = :batch AND (
             chains_settled < 0 OR chains_settled > chains
             OR atoms_sign(atoms_minus(bound_atoms, weight_atoms)) < 0)
+        """,
+    ),
+    Rule(
+        "every_class_is_within_its_bound",
+        "In no priority class is what settles worth more than any lawful set could be.",
+        "BLOCK",
+        """
+        SELECT priority FROM selections
+        WHERE batch_id = :batch AND atoms_sign(atoms_minus(bound_atoms, weight_atoms)) < 0
+        """,
+    ),
+    Rule(
+        "classes_add_up_to_the_batch",
+        "What the priority classes are worth, and could be worth, adds up to what the batch says.",
+        "BLOCK",
+        # A sum of no rows is null on SQLite.
+        """
+        SELECT batch_id FROM batches WHERE batch_id = :batch AND (
+            atoms_sign(atoms_minus(weight_atoms,
+                (SELECT COALESCE(atoms_sum(weight_atoms), '0') FROM selections WHERE batch_id = :batch))) <> 0
+            OR atoms_sign(atoms_minus(bound_atoms,
+                (SELECT COALESCE(atoms_sum(bound_atoms), '0') FROM selections WHERE batch_id = :batch))) <> 0)
+        """,
+    ),
+    Rule(
+        "prices_prove_a_class",
+        "Every price belongs to the proof of a priority class, and none is below zero.",
+        "BLOCK",
+        """
+        SELECT p.kind, p.party, p.instrument FROM prices p
+        LEFT JOIN selections s ON s.batch_id = p.batch_id AND s.priority = p.priority
+        WHERE p.batch_id = :batch AND (s.priority IS NULL OR p.price LIKE '-%')
+        """,
+    ),
+    Rule(
+        "what_waits_has_a_reason",
+        "Everything that waits, is refused or has expired says why.",
+        "BLOCK",
+        """
+        SELECT state FROM fill_states WHERE batch_id = :batch AND fills > 0 AND reason = ''
+            AND state IN ('WAITING', 'UNMATCHED', 'REJECTED', 'EXPIRED')
+        """,
+    ),
+    Rule(
+        "top_ups_are_for_what_waits",
+        "Funds that would release a chain are named for waiting chains only, and for known accounts.",
+        "BLOCK",
+        """
+        SELECT batch_id FROM batches WHERE batch_id = :batch AND chains - chains_settled <
+            (SELECT COUNT(DISTINCT chain_id) FROM top_ups WHERE batch_id = :batch)
+        UNION ALL
+        SELECT t.chain_id FROM top_ups t LEFT JOIN positions p ON p.batch_id = t.batch_id
+            AND p.participant = t.participant AND p.instrument = t.instrument
+        WHERE t.batch_id = :batch AND p.participant IS NULL
+        """,
+    ),
+    Rule(
+        "pay_in_schedule_is_what_is_owed",
+        "Each participant is told to pay in exactly what its position owes, of own funds and of credit.",
+        "BLOCK",
+        """
+        SELECT participant, instrument FROM (
+            SELECT participant, instrument, atoms_minus(0, net_atoms) AS owes, drawn_atoms AS drawn,
+                NULL AS pays, NULL AS draws
+            FROM positions WHERE batch_id = :batch AND atoms_sign(net_atoms) < 0
+            UNION ALL
+            SELECT participant, instrument, NULL, NULL, pays_atoms, draws_atoms FROM pay_ins
+            WHERE batch_id = :batch
+        ) AS both_sides
+        GROUP BY participant, instrument
+        HAVING atoms_sign(atoms_minus(atoms_sum(owes), atoms_sum(pays))) <> 0
+            OR atoms_sign(atoms_minus(atoms_sum(drawn), atoms_sum(draws))) <> 0
         """,
     ),
     Rule(
@@ -358,6 +433,12 @@ RULES = (
         SELECT state FROM fill_states
         WHERE batch_id = :batch AND state IN ('UNMATCHED', 'EXPIRED') AND fills > 0
         """,
+    ),
+    Rule(
+        "every_wish_has_its_effect",
+        "Both sides of each trade agree whether it may settle in parts, and nobody asks for what cannot be.",
+        "WARN",
+        "SELECT name FROM frames WHERE batch_id = :batch AND name = 'disagreements' AND rows > 0",
     ),
     Rule(
         "no_give_up_was_rejected",
