@@ -17,7 +17,7 @@ import click
 from rich.console import Console
 
 from schemas.errors import RefusedInput, TrineError, Unusable
-from schemas.printing import printable
+from schemas.printing import printable_lines
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -38,7 +38,7 @@ def answering(command: Callable[P, R]) -> Callable[P, R]:
             found: TrineError = error
         except Exception as error:  # noqa: BLE001  What is no fault of disk or database is raised again.
             found = _fault_of_the_machine(error)
-        progress.print(f"{type(found).__name__}: {printable(str(found))}", style="red", markup=False)
+        progress.print(f"{type(found).__name__}: {printable_lines(str(found))}", style="red", markup=False)
         sys.exit(found.exit_code)
 
     return run
@@ -76,6 +76,7 @@ def kept(command: Callable[P, R]) -> Callable[P, R]:
 
 as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object; amounts as strings of atoms.")
 folder = click.Path(file_okay=False, path_type=Path)
+table = click.Path(path_type=Path)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -124,8 +125,15 @@ def report(
         frame = place.frame(batch["batch_id"], "quarantined").drop("raw", "file_sha256")
         lists["quarantine"] = frame.to_dicts()
     if waiting:
-        frame = place.frame(batch["batch_id"], "decisions").filter(settles=False).drop("settles")
-        lists["waiting_chains"] = [{**row, "value_atoms": str(row["value_atoms"])} for row in frame.to_dicts()]
+        frame = place.frame(batch["batch_id"], "decisions").filter(settles=False)
+        frame = frame.drop("settles", "base_atoms", "quote_atoms", strict=False)
+        lists["waiting_chains"] = [
+            {
+                name: str(atoms) if name.endswith("_atoms") and atoms is not None else atoms
+                for name, atoms in row.items()
+            }
+            for row in frame.to_dicts()
+        ]
         outcomes = place.frame(batch["batch_id"], "outcomes").select("fill_id", "state", "reason", "age")
         lists["other_open_fills"] = [
             row for row in outcomes.to_dicts() if row["state"] in ("UNMATCHED", "REJECTED", "EXPIRED")
@@ -179,6 +187,41 @@ def trace(what: tuple[str, ...], cycle_id: str | None, home: Path | None, record
         print_trace(found, decimals, out)
     else:
         print_fill_trace(found, decimals, out)
+
+
+@main.command()
+@click.option("--chains", type=table, required=True, help="What could settle, a row per leg: docs/reference/select.md.")
+@click.option("--balances", type=table, required=True, help="What each account has.")
+@click.option("--limits", type=table, help="What must stay, how far below zero, and how much to whom.")
+@click.option("--prices", type=table, help="What instruments are worth.")
+@click.option("--links", type=table, help="Chains that settle together, or one before another.")
+@click.option(
+    "--reference", help="The instrument that values are in. Default: the first of --prices that is worth itself."
+)
+@click.option("--effort", type=click.Choice(("full", "quick")), default="full", show_default=True)
+@click.option("--out", "target", type=folder, help="Write tables, certificate and result into this new folder.")
+@as_json
+@answering
+def select(
+    chains: Path, balances: Path, limits: Path | None, prices: Path | None, links: Path | None, reference: str | None,
+    effort: str, target: Path | None, as_json: bool,
+) -> None:  # fmt: skip
+    """What would settle? The most valuable set of chains that is funded on all sides. Nothing is settled or kept."""
+    from pipelines.selection_report import print_result, require_free, select_case, write_folder
+
+    if target:
+        require_free(target)
+    with progress.status("selecting"):
+        from assets.funding.whatif.case import read_case
+
+        case = read_case(chains, balances, limits, prices, links, reference)
+        answer, result = select_case(case, effort)
+        if target:
+            write_folder(target, case, answer, result)
+    if as_json:
+        click.echo(json.dumps(result, indent=1))
+    else:
+        print_result(case, result, out)
 
 
 @main.command()

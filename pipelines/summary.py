@@ -9,6 +9,8 @@ from schemas.atoms import show
 from schemas.printing import printable
 from schemas.reasons import MEANING
 
+SHOWN = 5
+
 
 def print_summary(summary: dict[str, Any], console: Console) -> None:
     """Print the record of `assets.ledger.report.summarise`."""
@@ -39,6 +41,12 @@ def print_summary(summary: dict[str, Any], console: Console) -> None:
         console.print(
             f"           {row['reason']:<9}{row['chains']:>6,}  {money(row['value']):>24}  [dim]{row['meaning']}[/]"
         )
+    for row in summary["top_ups"][:SHOWN]:
+        funds = " and ".join(
+            f"{_amount(part, 'quantity_atoms', summary)} for {part['participant']}" for part in row["funds"]
+        )
+        how = "would settle with" if row["exact"] else "would settle with at most"
+        console.print(f"  top-up   {row['chain_id']} {how} {funds}", markup=False)
     for row in fills["states"]:
         if row["state"] not in ("WAITING",):
             why = MEANING.get(row["reason"], row["reason"])
@@ -46,9 +54,13 @@ def print_summary(summary: dict[str, Any], console: Console) -> None:
                 f"  other    {row['fills']:,} fills {row['state'].lower()}" + (f": [dim]{why}[/]" if why else "")
             )
     _netting(summary, console)
+    _pay_ins(summary, console)
     for draw in summary["draws"]:
         amount = show(int(draw["drawn_atoms"]), summary["decimals"][draw["instrument"]])
         console.print(f"  credit   {draw['client']} draws {amount} {draw['instrument']} on {draw['prime_broker']}")
+    for row in summary["selection"]["classes"]:
+        best = "none better" if row["weight_atoms"] == row["bound_atoms"] else f"at least {row['ratio']} of the best"
+        console.print(f"  best     class {row['priority']}: {best}, by {row['proof'].lower()}")
     verdict = summary["verdict"]
     blocked = [row["rule"] for row in verdict["failed"] if row["severity"] == "BLOCK"]
     warned = [row["rule"] for row in verdict["failed"] if row["severity"] != "BLOCK"]
@@ -57,6 +69,25 @@ def print_summary(summary: dict[str, Any], console: Console) -> None:
         f"  quality  {verdict['rules']} rules, {said}" + (f"; worth knowing: {', '.join(warned)}" if warned else "")
     )
     console.print(f"  proof    plan {summary['plan_digest'][:16]}  inputs {summary['inputs_digest'][:16]}")
+
+
+def _amount(row: dict[str, Any], column: str, summary: dict[str, Any]) -> str:
+    return f"{show(int(row[column]), summary['decimals'][row['instrument']])} {row['instrument']}"
+
+
+def _pay_ins(summary: dict[str, Any], console: Console) -> None:
+    """What is lacking, of the first few accounts; all of them, and what they pay in now, are in `--json`."""
+    told = summary["pay_ins"]["accounts"]
+    short = [row for row in told if int(row["must_bring_atoms"])]
+    if not short:
+        return
+    console.print(f"  to bring by {summary['pay_ins']['bring_by']}, so that every chain settles")
+    for row in short[:SHOWN]:
+        console.print(
+            f"           {row['participant']:<12}{_amount(row, 'must_bring_atoms', summary):>32}", markup=False
+        )
+    if len(short) > SHOWN:
+        console.print(f"           [dim]and {len(short) - SHOWN:,} more accounts; --json tells all[/]")
 
 
 def _netting(summary: dict[str, Any], console: Console) -> None:
@@ -96,7 +127,7 @@ def print_rows(name: str, rows: list[dict[str, Any]], summary: dict[str, Any], c
             return ""
         if not column.endswith("_atoms"):
             return printable(str(row[column]))
-        unit = summary["reference_instrument"] if column == "value_atoms" else row["instrument"]
+        unit = summary["reference_instrument"] if column.endswith("value_atoms") else row["instrument"]
         return show(int(row[column]), summary["decimals"][unit])
 
     names = list(rows[0])
