@@ -3,9 +3,9 @@ PYTHON ?= python3.11
 VENV   ?= .venv
 BIN     = $(VENV)/bin
 
-.PHONY: help demo test check dev lock clean
+.PHONY: help demo test check dev bench-select lock clean
 help:  ## this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-6s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 demo: $(VENV)/.ready  ## write a market, settle two cycles through Dagster, print what settled and what waits
 	@$(BIN)/trine demo
@@ -22,6 +22,11 @@ check: $(VENV)/.ready  ## lint, types, import floors
 dev: $(VENV)/.ready  ## Dagster's pages on http://127.0.0.1:3000, over the demo's home unless TRINE_HOME says another
 	DAGSTER_HOME=$(CURDIR)/dagster_home TRINE_HOME=$${TRINE_HOME:-$(CURDIR)/var/demo} \
 	  $(BIN)/dg dev -w workspace.yaml --host 127.0.0.1
+
+# SIZES, FAMILIES, SEEDS, ENGINES and OUT choose; more with FLAGS, as --divisible or --wei.
+bench-select: $(VENV)/.ready  ## compare engines of selection on public instances (SIZES=1000000 SEEDS=1-10 choose)
+	@$(BIN)/python -m benchmarks.select $(SIZES:%=--sizes=%) $(FAMILIES:%=--families=%) $(SEEDS:%=--seeds=%) \
+	  $(ENGINES:%=--engines=%) $(OUT:%=--out=%) $(FLAGS)
 
 lock:  ## write requirements.lock anew from pyproject.toml (needs uv)
 	uv pip compile --python-version 3.11 --group dev pyproject.toml --generate-hashes --no-header --no-annotate --no-emit-index-url -o requirements.lock

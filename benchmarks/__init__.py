@@ -1,0 +1,1 @@
+"""Measurements that anybody can repeat. Nothing in the pipeline imports from here."""
