@@ -2,6 +2,7 @@
 
     TrineError
     |- RefusedInput             2  the input cannot be trusted or is incomplete; nothing was written
+    |  `- ProofRefused          2  a proof, a signature or a file that should prove something does not
     |- BlockedByQuality         4  a quality rule of severity BLOCK failed; nothing was settled
     |- CommittedCycleChanged    5  the cycle is committed and its inputs are no longer the same
     |- CycleOutOfOrder          5  a later cycle is already committed
@@ -23,6 +24,10 @@ class RefusedInput(TrineError):
     """The input cannot be trusted. Raised before anything is written."""
 
     exit_code = 2
+
+
+class ProofRefused(RefusedInput):
+    """What should prove something does not: a path, a signature, or a text that is not in its one form."""
 
 
 class BlockedByQuality(TrineError):
