@@ -1,5 +1,6 @@
 """Where a deployment keeps its things, as one Dagster resource."""
 
+import hashlib
 import json
 import shutil
 import tempfile
@@ -91,8 +92,8 @@ class Home(dg.ConfigurableResource):
         return kept, policy, digest
 
     def earlier(self, before: str) -> list[dict[str, Any]]:
-        """Return the committed batches of earlier cycles than the one that opens at `before`, oldest first."""
-        return [batch for batch in self.store().committed() if batch["opens_at"] < before]
+        """Return the settled batches of earlier cycles than the one that opens at `before`, oldest first."""
+        return [batch for batch in self.store().settled() if batch["opens_at"] < before]
 
     def frame(self, batch_id: str, name: str) -> pl.DataFrame:
         """Return a frame of a stored batch. It has one, so the tables are there: no migration is asked for again."""
@@ -114,6 +115,12 @@ def inputs_digest(cycle_id: str, manifest_digest: str, policy: Policy, previous:
 def trine_version() -> str:
     """Return the version of Trine that is installed."""
     return version("trine")
+
+
+def lock_digest() -> str:
+    """Return the digest of the lock file that says which libraries run here; '' where there is none."""
+    lock = Path(__file__).resolve().parent.parent / "requirements.lock"
+    return hashlib.sha256(lock.read_bytes()).hexdigest() if lock.exists() else ""
 
 
 def _regular_files(folder: Path) -> list[Path]:

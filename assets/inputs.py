@@ -7,8 +7,9 @@ import polars as pl
 
 from assets.clients import read_wishes
 from assets.frames import Product
-from assets.home import Home, inputs_digest
+from assets.home import Home, inputs_digest, lock_digest, trine_version
 from assets.intake import SourceFile
+from assets.ledger.store import Claim
 from assets.partitions import cycle_of, cycles
 from assets.reference import Reference, Venue, read_reference
 from schemas.cycle import Policy
@@ -18,12 +19,20 @@ FILES = {"stage": pl.String, "file": pl.String, "file_sha256": pl.String, "bytes
 
 @dg.asset(group_name="cycle", kinds={"files"}, owners=["team:settlement"], partitions_def=cycles, code_version="1")
 def cycle_inputs(context: dg.AssetExecutionContext, home: Home) -> Product:
-    """The cycle's input folder, copied and named by its digest, and the batch that it follows."""
+    """The cycle's input folder, copied and named by its digest, the batch that settles it, and the one that it follows."""
     cycle = cycle_of(context.partition_key)
     files, policy, manifest = home.freeze(cycle.cycle_id)
-    turn = home.store().require_turn(
-        cycle.cycle_id,
-        cycle.opens_at.isoformat(),
+    read_reference(home.frozen(manifest), policy.reference_instrument)  # Refused, it leaves no batch behind.
+    turn = home.store().begin(
+        {
+            "cycle_id": cycle.cycle_id,
+            "opens_at": cycle.opens_at.isoformat(),
+            "cut_at": cycle.cut_at.isoformat(),
+            "policy": policy.as_json(),
+            "manifest_digest": manifest,
+            "trine_version": trine_version(),
+            "lock_digest": lock_digest(),
+        },
         lambda previous: inputs_digest(cycle.cycle_id, manifest, policy, previous),
     )
     return {
@@ -31,8 +40,10 @@ def cycle_inputs(context: dg.AssetExecutionContext, home: Home) -> Product:
         "manifest_digest": manifest,
         "policy": policy.as_json(),
         "inputs_digest": turn.inputs_digest,
-        "previous_batch_id": turn.previous["batch_id"] if turn.previous else None,
-        "committed_batch_id": turn.committed["batch_id"] if turn.committed else None,
+        "previous_batch_id": turn.previous_batch_id,
+        "batch_id": turn.claim.batch_id,
+        "fence": turn.claim.fence,
+        "settled_before": turn.settled,
     }
 
 
@@ -75,6 +86,11 @@ def reference_of(reference_data: dict[str, Any]) -> Reference:
 def policy_of(cycle_inputs: dict[str, Any]) -> Policy:
     """Return the cycle's policy."""
     return Policy.from_json(cycle_inputs["policy"])
+
+
+def claim_of(cycle_inputs: dict[str, Any]) -> Claim:
+    """Return the right to go on with the cycle's batch."""
+    return Claim(cycle_inputs["batch_id"], cycle_inputs["fence"])
 
 
 def files_of(cycle_inputs: dict[str, Any], stage: str, home: Home) -> list[SourceFile]:

@@ -178,7 +178,7 @@ def trace(what: tuple[str, ...], cycle_id: str | None, home: Path | None, record
         found = trace_amount(_frames(place, batch), place.store().rows("positions", batch["batch_id"]), *what)
     else:
         last = _committed(place, cycle_id)
-        batches = place.store().committed(cycle_id)
+        batches = place.store().settled(cycle_id)
         found = trace_fill([_frames(place, batch) for batch in batches], what[0])
         decimals = dict(place.frame(last["batch_id"], "instruments").select("instrument", "decimals").rows())
     if as_json:
@@ -290,7 +290,7 @@ def _home(home: Path | None, records_url: str) -> Any:
 
 def _committed(place: Any, cycle_id: str | None) -> dict[str, Any]:
     fresh = place.url().startswith("sqlite:///") and not Path(place.url().removeprefix("sqlite:///")).exists()
-    batches: list[dict[str, Any]] = [] if fresh else place.store().committed(cycle_id)
+    batches: list[dict[str, Any]] = [] if fresh else place.store().settled(cycle_id)
     if not batches:
         raise RefusedInput(
             f"no committed {'cycle ' + cycle_id[:80] if cycle_id else 'cycle'} in {place.url()}. "

@@ -47,7 +47,7 @@ def run_cycle(cycle_id: str, folder: Path, *, home: Path | None, records_url: st
     with _alone(place), dg.DagsterInstance.get() as instance:
         result = job.execute_in_process(partition_key=cycle_id, instance=instance, run_config=ONLY_STEPS)
     said: dict[str, Any] = result.output_for_node("cycle_inputs")
-    return Done(result.output_for_node("journal")["batch_id"], said["committed_batch_id"] is not None)
+    return Done(result.output_for_node("journal")["batch_id"], said["settled_before"])
 
 
 @contextmanager

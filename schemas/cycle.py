@@ -51,6 +51,8 @@ class Policy:
     stale_statement_hours: int = 24
     execution_minutes: int = 165  # After a cut, until the custodians have executed its instructions
     top_up_minutes: int = 95  # After a cut, by which funds must come to count before its instructions are due
+    hold_minutes: int = 240  # How long what is reserved stays so; longer than it takes to execute
+    approvals: int = 0  # Distinct people who must approve a batch before it is committed; 0 leaves it to the rules
     waiting_cycles_max: int = 360
     unmatched_cycles_max: int = 120
 
@@ -65,7 +67,13 @@ class Policy:
                     f"cycle.toml, [policy]: '{name}' is unknown, not of the right type, or not from 0 to "
                     f"{POLICY_NUMBER_MAX:,}. Known: {', '.join(known)}. Nothing was written."
                 )
-        return cls(**given)
+        policy = cls(**given)
+        if policy.hold_minutes <= policy.execution_minutes:
+            raise RefusedInput(
+                f"cycle.toml, [policy]: hold_minutes is {policy.hold_minutes} and must be more than execution_minutes, "
+                f"{policy.execution_minutes}: what is reserved must stay so until it is executed. Nothing was written."
+            )
+        return policy
 
     def as_json(self) -> str:
         """Return the policy as canonical JSON."""

@@ -6,6 +6,9 @@
     |- BlockedByQuality         4  a quality rule of severity BLOCK failed; nothing was settled
     |- CommittedCycleChanged    5  the cycle is committed and its inputs are no longer the same
     |- CycleOutOfOrder          5  a later cycle is already committed
+    |- TakenOver                5  another process took the batch over; it goes on there, and nothing was written here
+    |- AwaitsApproval           7  the batch is ready and reserved; people must approve it
+    |- Tampered                 8  records, log and signatures do not agree
     |- Unusable                 6  the machine fails us: disk, permissions, database; run the cycle again once it is mended
     |- BrokenInvariant          1  we are wrong: a promise of our own code does not hold
 
@@ -46,6 +49,24 @@ class CycleOutOfOrder(TrineError):
     """A cycle was run after a later one had been committed."""
 
     exit_code = 5
+
+
+class TakenOver(TrineError):
+    """Another process went on with this batch. What this one wanted to write is refused."""
+
+    exit_code = 5
+
+
+class AwaitsApproval(TrineError):
+    """A batch is reserved, and fewer people have approved it than its policy asks for."""
+
+    exit_code = 7
+
+
+class Tampered(TrineError):
+    """Something stored is no longer what was recorded and signed."""
+
+    exit_code = 8
 
 
 class BrokenInvariant(TrineError):

@@ -9,7 +9,9 @@ from schemas.contract import Contract
 class Instruction(Contract):
     """One row per account that pays in or is paid out. Pay-ins of an instrument equal its pay-outs."""
 
-    instruction_id: str = pa.Field(unique=True, description="'<cycle>/PAY_IN/<participant>/<instrument>'.")
+    leg: str = pa.Field(
+        unique=True, description="'PAY_IN/<participant>/<instrument>'. With its batch before it, the instruction's id."
+    )
     kind: str = pa.Field(
         isin=["PAY_IN", "PAY_OUT", "CREDIT_PAY_IN"],
         description="CREDIT_PAY_IN: a prime broker pays for its client under a credit line; funded by credit, not funds.",

@@ -84,6 +84,24 @@ class Decision(Contract):
     top_up_exact: bool = pa.Field(nullable=True, description="No set of funds worth less would do.")
 
 
+class Settlement(Contract):
+    """One row per chain that settles, in full or in part: a leaf of the log, and what a participant is given proof of."""
+
+    table: str = pa.Field(isin=["settlements"])
+    cycle_id: str
+    chain_id: str = pa.Field(unique=True)
+    buyer: str
+    buyer_broker: str = pa.Field(nullable=True)
+    seller: str
+    seller_broker: str = pa.Field(nullable=True)
+    base: str
+    base_atoms: pl.Int128 = pa.Field(gt=0)
+    quote: str
+    quote_atoms: pl.Int128 = pa.Field(ge=0)
+    buy_fill_id: str
+    sell_fill_id: str
+
+
 class Link(Contract):
     """One row per condition between chains of one cycle that are both open."""
 

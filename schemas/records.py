@@ -2,12 +2,16 @@
 
 Few, small rows are kept here; many, large rows (fills, obligations, outcomes) are Parquet frames whose digests the
 table `frames` carries. Rows are only ever added, except that a batch and its holds change their state.
+
+Every row is also a leaf of the log (`log_entries`), with all its columns but those marked as derived: they follow from
+the leaves of `transitions`. So nothing stored here can change without a trace: see `assets.ledger.audit`.
 """
 
 from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     CheckConstraint,
     Column,
     Engine,
@@ -27,7 +31,10 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 from schemas.atoms import require_carried
 
 NOT_NEGATIVE = {"sqlite": "{0} NOT LIKE '-%'", "postgresql": "{0} >= 0 AND {0} <> 'NaN'"}
-BATCH_STATES = ("PROPOSED", "COMMITTED", "ABORTED")
+# The life of a batch, in order. Before COMMITTED it may be ABORTED; from then on it is completed or compensated.
+LIFE = ("CUT", "PROPOSED", "VALIDATED", "RESERVED", "APPROVED", "COMMITTED", "EXECUTING", "EXECUTION_UNKNOWN", "FINAL")
+SETTLED_STATES = LIFE[LIFE.index("COMMITTED") :]
+BATCH_STATES = (*LIFE, "ABORTED", "COMPENSATED")
 
 
 class AtomsType(TypeDecorator[int]):
@@ -100,6 +107,11 @@ def _table(name: str, *columns: Any) -> Table:
     return Table(name, metadata, *columns, sqlite_strict=True)
 
 
+def _derived(name: str, kind: Any = Text, **given: Any) -> Column[Any]:
+    """A column that changes: no leaf holds it, because it follows from the batch's transitions."""
+    return Column(name, kind, info={"derived": True}, **given)
+
+
 def _batch(*, key: bool = True) -> Column[str]:
     return Column("batch_id", Text, ForeignKey("batches.batch_id"), primary_key=key, nullable=False)
 
@@ -122,15 +134,32 @@ batches = _table(
     Column("batch_id", Text, primary_key=True, comment="'<cycle_id>#<attempt>'"),
     Column("cycle_id", Text, nullable=False),
     Column("attempt", Integer, nullable=False),
-    Column("state", Text, nullable=False),
-    Column("reason", Text, comment="Why an attempt was aborted."),
+    Column("compensates", Text, ForeignKey("batches.batch_id"), comment="The batch that this one reverses."),
+    _derived("state", nullable=False),
+    _derived("reason", comment="Why an attempt was aborted or compensated, or its execution is not known."),
+    _derived(
+        "fence", Integer, nullable=False, comment="Goes up when a process takes the batch over; all writes name it."
+    ),
     Column("opens_at", Text, nullable=False, comment="RFC 3339, UTC."),
     Column("cut_at", Text, nullable=False),
     Column("previous_batch_id", Text, ForeignKey("batches.batch_id")),
     Column("policy", Text, nullable=False, comment="JSON, keys sorted."),
-    Column("inputs_digest", Text, nullable=False),
-    Column("plan_digest", Text, nullable=False, comment="Of what is settled, free of where it was read."),
+    Column("manifest_digest", Text, nullable=False, comment="Of the frozen input files; names their folder."),
+    Column("inputs_digest", Text, nullable=False, comment="Of all that decides the cycle."),
     Column("trine_version", Text, nullable=False),
+    Column("lock_digest", Text, nullable=False, comment="SHA-256 of requirements.lock; '' when it is not there."),
+    CheckConstraint(f"state IN {BATCH_STATES}", name="state"),
+)
+Index(
+    "uq_batches_settled_cycle", batches.c.cycle_id, unique=True,
+    sqlite_where=text(f"state IN {SETTLED_STATES} AND compensates IS NULL"),
+    postgresql_where=text(f"state IN {SETTLED_STATES} AND compensates IS NULL"),
+)  # fmt: skip
+
+plans = _table(
+    "plans",
+    _batch(),
+    Column("plan_digest", Text, nullable=False, comment="Of what is settled, free of where it was read."),
     Column("degraded", Integer, nullable=False, comment="Something was quarantined."),
     Column("reference_instrument", Text, nullable=False),
     Column("fills_new", Integer, nullable=False),
@@ -143,13 +172,27 @@ batches = _table(
     _atoms("bound_atoms"),
     Column("solver", Text, nullable=False),
     Column("path", Text, nullable=False, comment="Which way the selection was found."),
-    CheckConstraint(f"state IN {BATCH_STATES}", name="state"),
     CheckConstraint("chains_settled BETWEEN 0 AND chains", name="chains_settled"),
 )
-Index(
-    "uq_batches_committed_cycle", batches.c.cycle_id, unique=True,
-    sqlite_where=text("state = 'COMMITTED'"), postgresql_where=text("state = 'COMMITTED'"),
-)  # fmt: skip
+
+transitions = _table(
+    "transitions",
+    _batch(),
+    Column("number", Integer, primary_key=True, comment="1, 2, 3, ... of the batch."),
+    Column("state_before", Text, comment="Null for the first."),
+    Column("state_after", Text, nullable=False),
+    Column("reason", Text),
+    Column("fence", Integer, nullable=False),
+    Column("decided_by", Text, nullable=False, comment="'trine', or the person who decided."),
+    Column("recorded_at", Text, nullable=False, comment="RFC 3339, UTC."),
+)
+
+approvals = _table(
+    "approvals",
+    _batch(),
+    Column("person", Text, primary_key=True),
+    Column("recorded_at", Text, nullable=False),
+)
 
 input_files = _table(
     "input_files",
@@ -303,7 +346,8 @@ holds = _table(
     Column("instrument", Text, primary_key=True),
     _atoms("held_atoms"),
     *_never_negative("held_atoms"),
-    Column("state", Text, nullable=False),
+    Column("expires_at", Text, nullable=False, comment="Later than the instructions are due."),
+    _derived("state", nullable=False),
     CheckConstraint("state IN ('HELD', 'CONSUMED', 'RELEASED')", name="state"),
 )
 
@@ -341,3 +385,55 @@ verdicts = _table(
     Column("found", Text, nullable=False, comment="How many rows break it; never the rows."),
     CheckConstraint("severity IN ('BLOCK', 'WARN')", name="severity"),
 )
+
+confirmations = _table(
+    "confirmations",
+    _batch(),
+    Column("instruction_id", Text, primary_key=True),
+    Column("number", Integer, primary_key=True, comment="Of what was said of the instruction: 1, 2, ..."),
+    Column("outcome", Text, nullable=False),
+    Column("source", Text, nullable=False, comment="The batch whose inputs said so, or the person who asked."),
+    Column("recorded_at", Text, nullable=False),
+    CheckConstraint("outcome IN ('DONE', 'REJECTED', 'UNKNOWN')", name="outcome"),
+)
+
+keys = _table(
+    "keys",
+    Column("key_id", Text, primary_key=True, comment="'<name>+<hash>', as in a signed note's verifier key."),
+    Column("verifier_key", Text, nullable=False),
+    Column("recorded_at", Text, nullable=False),
+)
+
+# The log. Its rows are no leaves: they hold the leaves, or are checked against them.
+
+_position = BigInteger().with_variant(Integer, "sqlite")
+
+log_entries = _table(
+    "log_entries",
+    Column("position", _position, primary_key=True, autoincrement=False, comment="Index of the leaf, from 0."),
+    Column("source", Text, nullable=False, comment="The table of the row."),
+    Column("row_key", Text, nullable=False, comment="The row's primary key, a JSON list."),
+    Column("leaf_hash", Text, nullable=False, comment="SHA-256 in hex over a zero byte and the body: RFC 6962."),
+    Column("body", Text, nullable=False, comment="The row in canonical form."),
+    Index("ix_log_entries_row_key", "row_key"),
+)
+
+log_frames = _table(
+    "log_frames",
+    Column("position", _position, primary_key=True, autoincrement=False, comment="Index of the first leaf."),
+    Column("rows", Integer, nullable=False, comment="Each row of the frame is a leaf."),
+    _batch(key=False),
+    Column("name", Text, nullable=False),
+    Column("digest", Text, nullable=False, comment="Of the frame."),
+)
+
+checkpoints = _table(
+    "checkpoints",
+    Column("size", _position, primary_key=True, autoincrement=False, comment="Leaves of the log."),
+    Column("root", Text, nullable=False, comment="The tree's root hash in hex."),
+    Column("note", Text, nullable=False, comment="Both, signed: a C2SP checkpoint."),
+    Column("recorded_at", Text, nullable=False),
+)
+
+LOG = (log_entries, log_frames, checkpoints)
+FACTS = tuple(table for table in metadata.sorted_tables if table not in LOG)

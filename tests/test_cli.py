@@ -158,7 +158,7 @@ def test_the_report_for_people_has_the_worked_figures(worked: Deployment) -> Non
     assert answer.exit_code == 0
     said = " ".join(answer.out.split())
     assert "settled 5 of 5 chains, 2,659,500.00 USD" in said
-    assert "committed, inputs clean" in said
+    assert "executing, inputs clean" in said
     assert "BTC 6,600,000.00" in said, "66 BTC of gross obligations at 100,000 each"
 
 

@@ -243,7 +243,7 @@ def failed(home: Home, batch_id: str) -> set[str]:
 def test_a_cycle_whose_venues_state_true_totals_settles(home: Home, tmp_path: Path) -> None:
     write_market(PLAN, tmp_path / "market")
     done = run_cycle(CYCLE, tmp_path / "market", home=Path(home.folder), records_url="", console=QUIET)
-    (batch,) = home.store().committed()
+    (batch,) = home.store().settled()
     assert batch["batch_id"] == done.batch_id
     stored = home.store().rows("control_totals", done.batch_id)
     assert stored["counted_reports"].sum() == batch["fills_new"] == 2 * PLAN.trades
@@ -260,7 +260,7 @@ def test_a_total_that_is_off_by_one_base_unit_blocks_the_batch(home: Home, tmp_p
     path.write_text(text.replace(line, line.replace(row["quantity"], one_more)), encoding="utf-8")
     command = ["settle", "--input", str(tmp_path / "market"), "--home", home.folder]
     assert CliRunner().invoke(main, command).exit_code == 4
-    assert home.store().committed() == []
+    assert home.store().settled() == []
     batch_id = f"{CYCLE}#1"
     assert home.store().batch(batch_id)["state"] == "ABORTED"
     assert home.store().rows("postings", batch_id).is_empty()
@@ -271,7 +271,7 @@ def test_a_total_that_is_off_by_one_base_unit_blocks_the_batch(home: Home, tmp_p
 def test_totals_that_quarantined_rows_can_explain_only_warn(home: Home, tmp_path: Path) -> None:
     write_market(replace(PLAN, flaws=tuple(FLAWS)), tmp_path / "market")
     done = run_cycle(CYCLE, tmp_path / "market", home=Path(home.folder), records_url="", console=QUIET)
-    assert [batch["batch_id"] for batch in home.store().committed()] == [done.batch_id]
+    assert [batch["batch_id"] for batch in home.store().settled()] == [done.batch_id]
     assert "venue_totals_agree_despite_quarantine" in failed(home, done.batch_id)
     stored = home.store().rows("control_totals", done.batch_id)
     differing = stored.filter(pl.col("stated_reports") > pl.col("counted_reports"))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from assets.ledger.store import Proposal, Store
+from assets.ledger.store import Claim, Proposal, Store
 from assets.ledger.trace import Batch, trace_amount, trace_fill
 from assets.partitions import cycle_of
 from pipelines.market import FLAWS, MarketPlan, write_market
@@ -46,7 +46,7 @@ def units(text: str) -> dict[tuple[str, str], int]:
 
 def test_the_five_trades_settle_to_exactly_the_worked_figures(worked: Deployment) -> None:
     summary = worked.trine("report", "--json").record
-    assert (summary["state"], summary["degraded"], summary["settled"], summary["chains"]) == ("COMMITTED", False, 5, 5)
+    assert (summary["state"], summary["degraded"], summary["settled"], summary["chains"]) == ("EXECUTING", False, 5, 5)
     assert summary["settled_value_atoms"] == str(amount("2_659_500", USD))
     assert (summary["waiting"], summary["draws"], summary["verdict"]["failed"]) == ([], [], [])
     columns = ("gross_atoms", "bilateral_atoms", "multilateral_atoms")
@@ -265,11 +265,10 @@ def test_a_batch_whose_stored_records_disagree_is_blocked_and_the_next_attempt_s
 ) -> None:
     deployment, propose = Deployment(tmp_path / "home"), Store.propose
 
-    def propose_and_corrupt(store: Store, proposal: Proposal) -> str:
-        batch_id = propose(store, proposal)
+    def propose_and_corrupt(store: Store, claim: Claim, proposal: Proposal) -> None:
+        propose(store, claim, proposal)
         with store.engine.begin() as connection:
             connection.execute(text("UPDATE positions SET closing_atoms = '1' WHERE participant = 'PX'"))
-        return batch_id
 
     with monkeypatch.context() as fault:
         fault.setattr(Store, "propose", propose_and_corrupt)
@@ -278,14 +277,14 @@ def test_a_batch_whose_stored_records_disagree_is_blocked_and_the_next_attempt_s
     assert "closing_is_opening_and_what_moved" in answer.err
     assert "Nothing was settled" in answer.err
     dump = deployment.dump()
-    assert (dump["holds"], dump["postings"], deployment.store.committed()) == ([], [], [])
+    assert (dump["holds"], dump["postings"], deployment.store.settled()) == ([], [], [])
     assert deployment.store.batch(f"{CYCLE}#1")["state"] == "ABORTED"
     assert deployment.trine("report").exit_code == 2
 
     summary = deployment.settle(worked_folder)
     assert summary["batch_id"] == f"{CYCLE}#2"
     assert summary["plan_digest"] == worked.trine("report", "--json").record["plan_digest"]
-    assert [batch["batch_id"] for batch in deployment.store.committed()] == [f"{CYCLE}#2"]
+    assert [batch["batch_id"] for batch in deployment.store.settled()] == [f"{CYCLE}#2"]
 
 
 # Lineage both ways, in a market with every flaw

@@ -25,8 +25,8 @@ ASSETS = """
     selection       funding      highs,polars                 balances,credit_lines,cycle_inputs,obligations,reference_data,trades
     net_positions   netting      polars                       cycle_inputs,obligations,reference_data,selection,trades
     instructions    settlement   polars,sql                   {everything}
-    quality_report  quality      greatexpectations,sql        instructions
-    journal         ledger       sql                          instructions,quality_report
+    quality_report  quality      greatexpectations,sql        cycle_inputs,instructions
+    journal         ledger       sql                          cycle_inputs,instructions,quality_report
 """
 EVERYTHING = "balances,credit_lines,cycle_inputs,fills,net_positions,obligations,reference_data,selection,trades"
 CHECKS = {
@@ -94,7 +94,7 @@ def test_dagster_loads_the_workspace() -> None:
 
 
 def test_no_amount_of_a_client_reaches_dagster(worked: Deployment) -> None:
-    [batch] = worked.store.committed()
+    [batch] = worked.store.settled()
     decimals = dict(worked.home.frame(batch["batch_id"], "instruments").select("instrument", "decimals").rows())
     texts = set()
     for row in worked.store.rows("positions", batch["batch_id"]).iter_rows(named=True):

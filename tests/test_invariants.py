@@ -195,7 +195,7 @@ def test_a_plan_balances_and_ends_no_account_below_zero(day: Day) -> None:
     chosen = settled(selection)
     settling = [trade for trade in day.trades.to_dicts() if trade["chain_id"] in chosen]
     obligations = derive_obligations(day.trades).filter(pl.col("chain_id").is_in(list(chosen)))
-    made = plan("C4H-1", net_obligations(obligations), selection.draws, day.funds)
+    made = plan(net_obligations(obligations), selection.draws, day.funds)
     books: dict[str, int] = {}
     for instrument, atoms in made.postings.select("instrument", "atoms").rows():
         books[instrument] = books.get(instrument, 0) + atoms
@@ -267,7 +267,7 @@ def whole_day(fills: pl.DataFrame, lines: pl.DataFrame, designations: pl.DataFra
     settling = selection.decisions.filter("settles")["chain_id"].to_list()
     obligations = derive_obligations(trades)
     positions = net_obligations(obligations.filter(pl.col("chain_id").is_in(settling)))
-    made = plan("C4H-1", positions, selection.draws, funds)
+    made = plan(positions, selection.draws, funds)
     outcomes = pl.concat([agreed.outcomes, given_up.outcomes]).sort("fill_id")
     in_trades = [*trades["buy_fill_id"], *trades["sell_fill_id"]]
     assert sorted([*outcomes["fill_id"], *in_trades]) == sorted(fills["fill_id"])

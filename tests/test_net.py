@@ -146,7 +146,7 @@ def test_a_plan_moves_the_nets_and_balances() -> None:
     trades = trades_of(DAY)
     funds = accounts_of(trades, "A USD 150_000\nA ETH 10\nB BTC 2")
     chosen = chosen_of(trades, funds, credit_of("PX A USD 50_000"))
-    made = plan("C4H-1", net_obligations(derive_obligations(trades)), chosen.draws, funds)
+    made = plan(net_obligations(derive_obligations(trades)), chosen.draws, funds)
     moves = made.instructions.select("kind", "participant", "instrument", "quantity_atoms").rows()
     assert moves == [
         ("CREDIT_PAY_IN", "PX", "USD", amount("15_000", "USD")),
@@ -174,4 +174,4 @@ def test_a_plan_that_would_leave_an_account_short_or_without_a_home_is_never_mad
     positions = net_obligations(derive_obligations(trades))
     for funds in (accounts_of(trades, "A ETH 10\nB BTC 2"), available({("A", "USD"): 10**9})):
         with pytest.raises(BrokenInvariant):
-            plan("C4H-1", positions, CreditDraw.empty(), funds)
+            plan(positions, CreditDraw.empty(), funds)

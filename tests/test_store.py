@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from threading import Barrier
 from typing import Any
 
@@ -17,58 +18,24 @@ from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, insert, select, text
 from sqlalchemy.exc import IntegrityError, StatementError
 
-from assets.ledger import store as ledger
-from assets.ledger.store import Proposal, Store
-from assets.netting.net import net_obligations
-from assets.obligations.derive import derive_obligations
-from assets.settlement.instruct import Plan, plan, plan_digest
+from assets.ledger import database
+from assets.ledger.store import Claim, Store
 from schemas import records
-from schemas.digest import digest_of
-from schemas.errors import BlockedByQuality, BrokenInvariant, CommittedCycleChanged, CycleOutOfOrder
+from schemas.cycle import Policy
+from schemas.errors import (
+    AwaitsApproval,
+    BlockedByQuality,
+    BrokenInvariant,
+    CommittedCycleChanged,
+    CycleOutOfOrder,
+    RefusedInput,
+    TakenOver,
+)
+from tests.batches import CYCLE, NEXT, NOON, RULES, STEPS, at_noon, life_of, live, settle, verdicts
 from tests.deployment import Deployment
-from tests.market_days import accounts_of, amount, chosen_of, credit_of, trades_of
+from tests.market_days import amount
 
-CYCLE, NEXT = "C4H-20261102-0800", "C4H-20261102-1200"
-RULES = ("nothing_is_lost", "everyone_is_content")
 WORST = 10**38 - 1
-
-
-def proposed(cycle_id: str = CYCLE, **changed: Any) -> tuple[Proposal, Plan]:
-    """Return a small cycle's proposal: B buys 10 BTC from A for a million, of which PX lends it 42,500.00."""
-    trades = trades_of("""
-        chain_id  buyer  buyer_broker  seller  seller_broker  base  quote  base_amount  quote_amount
-        F1        B      PX            A       PY             BTC   USD    10           1_000_000.00
-    """)
-    funds = accounts_of(trades, "A BTC 10\nB USD 957_500\nPX USD 50_000")
-    chosen = chosen_of(trades, funds, credit_of("PX B USD 50_000"))
-    planned = plan(cycle_id, net_obligations(derive_obligations(trades)), chosen.draws, funds)
-    batch = {
-        "cycle_id": cycle_id, "opens_at": f"2026-11-02T{cycle_id[-4:-2]}:00:00+00:00", "cut_at": "later",
-        "previous_batch_id": None, "policy": "{}", "inputs_digest": "1" * 64, "trine_version": "0",
-        "plan_digest": plan_digest(planned, chosen.decisions), "degraded": 0, "reference_instrument": "USD",
-        "fills_new": 2, "fills_carried": 0, "chains": 1, "chains_settled": 1, "value_atoms": 10**8,
-        "value_open_atoms": 0, "weight_atoms": 2 * 10**8, "bound_atoms": 2 * 10**8, "solver": "s", "path": "p",
-    }  # fmt: skip
-    frozen = {"name": ["postings"], "digest": [digest_of(planned.postings)], "rows": [planned.postings.height]}
-    rows = {
-        "positions": planned.accounts, "credit_draws": planned.draws, "instructions": planned.instructions,
-        "frames": pl.DataFrame(frozen), "selections": chosen.certificates, "pay_ins": chosen.schedule,
-        "top_ups": pl.DataFrame({"chain_id": ["F2"], "participant": ["A"], "instrument": ["BTC"], "quantity_atoms": [1]}),
-    }  # fmt: skip
-    return Proposal(batch | changed, rows), planned
-
-
-def verdicts(*rules: str, severity: str = "BLOCK", success: int = 1) -> list[dict[str, Any]]:
-    return [{"rule": rule, "statement": "s", "severity": severity, "success": success, "found": "f"} for rule in rules]
-
-
-def settle(store: Store, cycle_id: str = CYCLE, **changed: Any) -> str:
-    """Propose, judge and commit a small cycle."""
-    proposal, planned = proposed(cycle_id, **changed)
-    batch_id = store.propose(proposal)
-    store.record_verdicts(batch_id, verdicts(*RULES))
-    assert store.commit(batch_id, planned.postings, RULES)
-    return batch_id
 
 
 def rows_of(store: Store) -> dict[str, int]:
@@ -78,7 +45,7 @@ def rows_of(store: Store) -> dict[str, int]:
 
 @pytest.fixture
 def store(records_url: str) -> Store:
-    return Store(records_url).prepare()
+    return Store(records_url, at_noon).prepare()
 
 
 # The database itself
@@ -90,18 +57,32 @@ def test_the_migrations_make_exactly_the_tables_that_the_code_knows(store: Store
         assert compare_metadata(context, records.metadata) == []
 
 
-def test_records_of_the_first_tables_are_migrated_and_keep_their_rows(records_url: str) -> None:
+def test_records_of_the_first_tables_are_migrated_keep_their_rows_and_get_leaves(records_url: str) -> None:
     store, config = Store(records_url), Config()
-    config.set_main_option("script_location", str(ledger.MIGRATIONS))
+    config.set_main_option("script_location", str(database.MIGRATIONS))
     with store.engine.begin() as connection:
         config.attributes["connection"] = connection
-        command.upgrade(config, "0001")
-    proposal, planned = proposed()
-    first = {"positions", "credit_draws", "instructions", "frames"}
-    batch_id = store.propose(Proposal(proposal.batch, {name: proposal.rows[name] for name in first}))
+        command.upgrade(config, "0002")
+        for number, state in enumerate(("ABORTED", "COMMITTED"), start=1):
+            connection.execute(text(
+                "INSERT INTO batches VALUES (:id, 'C', :n, :state, NULL, 'a', 'b', NULL, '{}', 'i', 'p', '0', 0, 'USD',"
+                " 2, 0, 1, 1, '5', '6', '7', '8', 's', 'p')".replace("'5', '6', '7', '8'", "5, 6, 7, 8")
+                if store.engine.dialect.name == "postgresql" else
+                "INSERT INTO batches VALUES (:id, 'C', :n, :state, NULL, 'a', 'b', NULL, '{}', 'i', 'p', '0', 0, 'USD',"
+                " 2, 0, 1, 1, '5', '6', '7', '8', 's', 'p')"
+            ), {"id": f"C#{number}", "n": number, "state": state})  # fmt: skip
+        connection.execute(text("INSERT INTO holds VALUES ('C#2', 'A/BTC', 'BTC', '3', 'CONSUMED')"
+                                if store.engine.dialect.name == "sqlite"
+                                else "INSERT INTO holds VALUES ('C#2', 'A/BTC', 'BTC', 3, 'CONSUMED')"))  # fmt: skip
     store.prepare()
-    assert store.rows("positions", batch_id).height == planned.accounts.height
-    assert store.rows("selections", batch_id).is_empty()
+    [batch] = store.settled()
+    assert (batch["batch_id"], batch["state"], batch["value_atoms"], batch["bound_atoms"]) == ("C#2", "COMMITTED", 5, 8)
+    assert store.rows("holds", "C#2")["held_atoms"].to_list() == [3]
+    counts = rows_of(store)
+    assert counts["transitions"] == 2
+    assert counts["log_entries"] == sum(counts[table.name] for table in records.FACTS) == 7
+    store.prepare()
+    assert rows_of(store) == counts
 
 
 def test_preparing_twice_changes_nothing(store: Store) -> None:
@@ -128,7 +109,7 @@ def test_sqlite_flushes_every_commit_and_knows_foreign_keys(tmp_path: Any) -> No
 
 def test_a_sqlite_that_would_lose_commits_is_refused(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     store = Store(f"sqlite:///{tmp_path / 'r.sqlite'}")
-    monkeypatch.setitem(ledger.SQLITE_SETTINGS, "synchronous", "NORMAL")
+    monkeypatch.setitem(database.SQLITE_SETTINGS, "synchronous", "NORMAL")
     with pytest.raises(BrokenInvariant, match="synchronous is 1 and must be"):
         store.prepare()
 
@@ -186,10 +167,12 @@ def test_an_amount_comes_back_as_the_integer_that_it_was(store: Store, atoms: in
 
 @pytest.mark.parametrize("atoms", [1.0, 0.1, "1", True, WORST + 1, -WORST - 1])
 def test_what_is_no_integer_of_38_digits_is_no_amount(store: Store, atoms: Any) -> None:
-    proposal, _ = proposed(value_atoms=atoms)
+    life = life_of(value_atoms=atoms)
+    claim = life.begin(store)
+    before = rows_of(store)
     with pytest.raises((StatementError, BrokenInvariant)):
-        store.propose(proposal)
-    assert not any(rows_of(store).values())
+        store.propose(claim, life.proposed_as(claim))
+    assert rows_of(store) == before
 
 
 def test_the_exact_functions_of_both_engines_agree(store: Store) -> None:
@@ -223,7 +206,7 @@ def test_holds_are_the_debits_in_excess_and_are_all_consumed(store: Store) -> No
 
 
 def test_the_postings_of_each_instrument_sum_to_zero_and_make_the_closing_balances(worked: Deployment) -> None:
-    [batch] = worked.store.committed()
+    [batch] = worked.store.settled()
     postings = worked.store.rows("postings", batch["batch_id"])
     sums: dict[str, int] = {}
     moved: dict[str, int] = {}
@@ -251,81 +234,120 @@ def at_once(count: int, act: Callable[[], Any]) -> list[Any]:
 
 
 def test_of_many_who_commit_one_batch_one_does_and_the_others_hear_that_it_is_final(store: Store) -> None:
-    proposal, planned = proposed()
-    batch_id = store.propose(proposal)
-    store.record_verdicts(batch_id, verdicts(*RULES))
-    answers = at_once(8, lambda: Store(store.url).commit(batch_id, planned.postings, RULES))
+    life = life_of()
+    claim = live(store, life, until="approve")
+    answers = at_once(8, lambda: STEPS["commit"](Store(store.url, at_noon), claim, life))
     assert sorted(answers, key=repr) == [False] * 7 + [True]
-    assert store.rows("postings", batch_id).height == planned.postings.height
-    assert [batch["batch_id"] for batch in store.committed()] == [batch_id]
+    assert store.rows("postings", claim.batch_id).height == life.planned.postings.height
+    assert [batch["batch_id"] for batch in store.settled()] == [claim.batch_id]
 
 
-def test_of_many_attempts_at_one_cycle_one_stays_proposed(store: Store) -> None:
-    proposal, _ = proposed()
-    answers = at_once(6, lambda: Store(store.url).propose(proposal))
-    assert sorted(answers) == [f"{CYCLE}#{attempt}" for attempt in range(1, 7)]
-    states = [store.batch(batch_id)["state"] for batch_id in sorted(answers)]
-    assert states == ["ABORTED"] * 5 + ["PROPOSED"]
+def test_of_many_who_begin_one_cycle_the_last_has_its_batch_and_the_others_may_write_nothing(store: Store) -> None:
+    life = life_of()
+    claims = sorted(at_once(6, lambda: life.begin(Store(store.url, at_noon))))
+    assert claims == [Claim(f"{CYCLE}#1", fence) for fence in range(1, 7)]
+    before = rows_of(store)
+    for claim in claims[:-1]:
+        for step in list(STEPS.values())[:-1]:
+            with pytest.raises(TakenOver, match="fence 6, ours was"):
+                step(store, claim, life)
+    assert rows_of(store) == before
+    live(store, life)
+
+
+@pytest.mark.parametrize("until", STEPS)
+def test_a_batch_left_behind_at_any_step_is_taken_over_and_ends_with_the_same_records(
+    store: Store, until: str, tmp_path: Any
+) -> None:
+    life = life_of()
+    left = live(store, life, until)
+    claim = live(store, life, "confirm")
+    assert claim.batch_id == left.batch_id
+    alone = Store(f"sqlite:///{tmp_path / 'alone.sqlite'}", at_noon).prepare()
+    live(alone, life, "confirm")
+    apart = {"transitions", "log_entries", "log_frames"}
+    for table in records.metadata.sorted_tables:
+        if table.name not in apart and "batch_id" in table.c:
+            mine, theirs = (one.rows(table.name, claim.batch_id).drop("fence", strict=False) for one in (store, alone))
+            assert mine.equals(theirs), table.name
+    states = store.rows("transitions", claim.batch_id)["state_after"].to_list()
+    assert list(dict.fromkeys(states)) == [state for state in records.LIFE if state != "EXECUTION_UNKNOWN"]
+
+
+def test_an_attempt_from_other_inputs_aborts_the_one_before_it_and_frees_its_funds(store: Store) -> None:
+    left = live(store, life_of(), until="reserve")
+    claim = life_of(inputs_digest="2" * 64).begin(store)
+    assert claim == Claim(f"{CYCLE}#2", 1)
+    assert (store.batch(left.batch_id)["state"], store.batch(claim.batch_id)["state"]) == ("ABORTED", "CUT")
+    assert set(store.rows("holds", left.batch_id)["state"]) == {"RELEASED"}
 
 
 def test_a_committed_cycle_proposed_again_is_found_and_with_another_plan_is_a_fault(store: Store) -> None:
     batch_id = settle(store)
     before = rows_of(store)
-    assert store.propose(proposed()[0]) == batch_id
+    assert settle(store) == batch_id
+    other = life_of(plan_digest="2" * 64)
     with pytest.raises(BrokenInvariant, match="the same inputs now make another plan"):
-        store.propose(proposed(plan_digest="2" * 64)[0])
+        STEPS["propose"](store, other.begin(store), other)
     assert rows_of(store) == before
 
 
 def test_what_is_committed_cannot_be_aborted(store: Store) -> None:
-    batch_id = settle(store)
-    with pytest.raises(BrokenInvariant, match="no longer PROPOSED"):
-        store.abort(batch_id, "too late")
-    assert store.batch(batch_id)["state"] == "COMMITTED"
+    claim = live(store, life_of())
+    with pytest.raises(BrokenInvariant, match="can no longer be aborted"):
+        store.abort(claim, "too late")
+    assert store.batch(claim.batch_id)["state"] == "EXECUTING"
+
+
+def test_a_batch_given_up_frees_its_holds_once_and_keeps_its_first_reason(store: Store) -> None:
+    claim = live(store, life_of(), until="approve")
+    store.abort(claim, "the custodian is closed")
+    store.abort(claim, "again")
+    assert store.batch(claim.batch_id)["reason"] == "the custodian is closed"
+    assert set(store.rows("holds", claim.batch_id)["state"]) == {"RELEASED"}
+    with pytest.raises(BrokenInvariant, match="consumed or released before"):
+        STEPS["commit"](store, claim, life_of())
 
 
 def test_a_batch_made_before_another_cycle_was_committed_is_not_committed_after_it(store: Store) -> None:
-    early, planned = proposed(CYCLE)
-    batch_id = store.propose(early)
-    store.record_verdicts(batch_id, verdicts(*RULES))
+    early = life_of(CYCLE)
+    claim = live(store, early, until="approve")
     settle(store, NEXT)
     with pytest.raises(CycleOutOfOrder, match=f"before {NEXT} was committed"):
-        store.commit(batch_id, planned.postings, RULES)
-    assert [batch["cycle_id"] for batch in store.committed()] == [NEXT]
+        STEPS["commit"](store, claim, early)
+    assert [batch["cycle_id"] for batch in store.settled()] == [NEXT]
 
 
 def test_a_strict_default_of_the_server_does_not_let_two_cycles_follow_the_same_one(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, faster = Store(postgres_url).prepare(), Store(postgres_url)
-    batch_id, planned = store.propose(proposed(CYCLE)[0]), proposed(CYCLE)[1]
-    store.record_verdicts(batch_id, verdicts(*RULES))
-    other_id, other = store.propose(proposed(NEXT)[0]), proposed(NEXT)[1]
-    store.record_verdicts(other_id, verdicts(*RULES))
+    early, late = life_of(CYCLE), life_of(NEXT)
+    claim, other = live(store, early, "approve"), live(store, late, "approve")
     watch = create_engine(postgres_url, isolation_level="AUTOCOMMIT").connect()  # Without Trine's lock.
     strict = "SET default_transaction_isolation = 'repeatable read'"
     watch.exec_driver_sql(f"ALTER DATABASE {store.engine.url.database} {strict}")
     require_last, waiting = faster._require_last, ThreadPoolExecutor(1)
 
     def while_the_other_waits(*given: Any) -> None:
-        answers.append(waiting.submit(store.commit, batch_id, planned.postings, RULES))
+        answers.append(waiting.submit(STEPS["commit"], store, claim, early))
         while not (answers[0].done() or watch.exec_driver_sql("SELECT 1 FROM pg_locks WHERE NOT granted").first()):
             time.sleep(0.01)
         require_last(*given)
 
     answers: list[Any] = []
     monkeypatch.setattr(faster, "_require_last", while_the_other_waits)
-    assert faster.commit(other_id, other.postings, RULES)
+    assert STEPS["commit"](faster, other, late)
     with pytest.raises(CycleOutOfOrder):
         answers[0].result()
-    assert [batch["cycle_id"] for batch in store.committed()] == [NEXT]
+    assert [batch["cycle_id"] for batch in store.settled()] == [NEXT]
 
 
 def test_an_account_left_out_of_a_cycle_keeps_the_book_that_it_had(store: Store) -> None:
     first = settle(store)
     with store.engine.begin() as connection:
         connection.execute(text("UPDATE positions SET closing_atoms = '7' WHERE participant = 'A'"))
-    second = settle(store, NEXT, previous_batch_id=first)
+    second = settle(store, NEXT)
     everyone = store.rows("positions", second)
     with store.engine.begin() as connection:
         connection.execute(text(f"DELETE FROM positions WHERE participant = 'A' AND batch_id = '{second}'"))
@@ -339,27 +361,129 @@ def test_an_account_left_out_of_a_cycle_keeps_the_book_that_it_had(store: Store)
     assert closing(everyone.with_columns(account=pl.lit("another"))) == set()
 
 
+# Holds, approvals
+
+
 def test_a_hold_larger_than_what_is_there_is_never_placed(store: Store) -> None:
-    proposal, planned = proposed()
-    batch_id = store.propose(proposal)
-    store.record_verdicts(batch_id, verdicts(*RULES))
+    life = life_of()
+    claim = live(store, life, until="judge")
     with store.engine.begin() as connection:
         connection.execute(text("UPDATE positions SET available_atoms = '1' WHERE participant = 'A'"))
     before = rows_of(store)
     with pytest.raises(BrokenInvariant, match="a hold is larger than what is there"):
-        store.commit(batch_id, planned.postings, RULES)
+        STEPS["reserve"](store, claim, life)
     assert rows_of(store) == before
-    assert store.committed() == []
+
+
+def test_holds_stand_until_they_are_consumed_and_expire_after_the_instructions_are_due(store: Store) -> None:
+    claim = live(store, life_of(), until="approve")
+    held = store.rows("holds", claim.batch_id)
+    assert set(held["state"]) == {"HELD"}
+    assert set(held["expires_at"]) == {(NOON + timedelta(minutes=Policy().hold_minutes)).isoformat()}
+    assert Policy().hold_minutes > Policy().execution_minutes
+
+
+def test_a_batch_whose_holds_have_expired_is_aborted_and_the_cycle_can_be_run_again(records_url: str) -> None:
+    now = [NOON]
+    store, life = Store(records_url, lambda: now[0]).prepare(), life_of()
+    claim = live(store, life, until="approve")
+    now[0] += timedelta(minutes=Policy().hold_minutes)
+    with pytest.raises(CycleOutOfOrder, match="expired before it was committed"):
+        STEPS["commit"](store, claim, life)
+    assert store.batch(claim.batch_id)["state"] == "ABORTED"
+    assert set(store.rows("holds", claim.batch_id)["state"]) == {"RELEASED"}
+    assert store.rows("postings", claim.batch_id).is_empty()
+    assert settle(store) == f"{CYCLE}#2"
+
+
+def test_a_policy_whose_holds_would_end_before_execution_is_refused() -> None:
+    with pytest.raises(RefusedInput, match="must be more than execution_minutes"):
+        Policy.of({"execution_minutes": 240})
+
+
+def test_a_batch_waits_for_as_many_people_as_its_policy_asks_for(store: Store) -> None:
+    life = life_of(policy=Policy(approvals=2))
+    claim = life.begin(store)
+    for name in ("propose", "judge", "reserve"):
+        STEPS[name](store, claim, life)
+    with pytest.raises(AwaitsApproval, match="0 of 2 people"):
+        store.approve(claim)
+    assert store.record_approval(claim.batch_id, "ann") == 1
+    with pytest.raises(AwaitsApproval, match="1 of 2 people"):
+        store.approve(claim)
+    with pytest.raises(RefusedInput, match="ann has approved it before"):
+        store.record_approval(claim.batch_id, "ann")
+    assert store.record_approval(claim.batch_id, "bob") == 2
+    live(store, life)
+    decided = store.rows("transitions", claim.batch_id).filter(state_after="APPROVED")
+    assert decided["decided_by"].to_list() == ["ann, bob"]
+    with pytest.raises(RefusedInput, match="it is EXECUTING"):
+        store.record_approval(claim.batch_id, "eve")
 
 
 def test_only_the_postings_that_were_judged_are_posted(store: Store) -> None:
-    proposal, planned = proposed()
-    batch_id = store.propose(proposal)
-    store.record_verdicts(batch_id, verdicts(*RULES))
-    other = planned.postings.with_columns(atoms=pl.col("atoms") + pl.col("atoms"))
+    life = life_of()
+    claim = live(store, life, until="approve")
+    other = life.planned.postings.with_columns(atoms=pl.col("atoms") + pl.col("atoms"))
     with pytest.raises(BrokenInvariant, match="are not those that were judged"):
-        store.commit(batch_id, other, RULES)
-    assert store.committed() == []
+        store.commit(claim, other, life.settlements)
+    with pytest.raises(BrokenInvariant, match="the settlements of"):
+        store.commit(claim, life.planned.postings, life.settlements.clear())
+    assert store.settled() == []
+
+
+# After the commit
+
+
+def test_a_batch_is_final_once_every_instruction_is_done(store: Store) -> None:
+    life = life_of()
+    claim = live(store, life)
+    first, *others = life.instructions_of(claim)
+    assert store.confirm(claim.batch_id, {first: "DONE"}, "custodian") == "EXECUTING"
+    assert store.confirm(claim.batch_id, {others[0]: "UNKNOWN"}, "custodian") == "EXECUTION_UNKNOWN"
+    assert store.batch(claim.batch_id)["reason"] == "1 instructions unknown, 0 rejected"
+    before = rows_of(store)
+    assert store.confirm(claim.batch_id, {others[0]: "UNKNOWN"}, "custodian") == "EXECUTION_UNKNOWN"
+    assert rows_of(store) == before
+    assert store.confirm(claim.batch_id, dict.fromkeys(others, "DONE"), "asked") == "FINAL"
+    said = store.rows("confirmations", claim.batch_id).filter(instruction_id=others[0])
+    assert said.select("number", "outcome", "source").rows() == [(1, "UNKNOWN", "custodian"), (2, "DONE", "asked")]
+    assert store.confirm(claim.batch_id, {first: "REJECTED"}, "late") == "FINAL"
+
+
+@pytest.mark.parametrize("said", [{"none of ours": "DONE"}, {None: "PAID"}])
+def test_what_is_no_instruction_or_no_outcome_is_refused(store: Store, said: dict[Any, str]) -> None:
+    life = life_of()
+    claim = live(store, life)
+    first = next(iter(life.instructions_of(claim)))
+    with pytest.raises(RefusedInput, match="is no instruction"):
+        store.confirm(claim.batch_id, {name or first: outcome for name, outcome in said.items()}, "custodian")
+
+
+def test_a_batch_that_was_not_executed_is_reversed_by_another_and_its_cycle_is_open_again(store: Store) -> None:
+    life = life_of()
+    claim = live(store, life)
+    store.confirm(claim.batch_id, dict.fromkeys(life.instructions_of(claim), "REJECTED"), "custodian")
+    reversal = store.compensate(claim.batch_id, "the custodian refused all of it", "ann")
+    assert store.batch(claim.batch_id)["state"] == "COMPENSATED"
+    assert store.batch(reversal)["compensates"] == claim.batch_id
+    with store.engine.connect() as connection:
+        sums = connection.execute(text("SELECT atoms_sum(atoms) FROM postings GROUP BY account")).scalars().all()
+    assert set(map(int, sums)) == {0}
+    assert store.settled() == []
+    again = live(store, life_of(inputs_digest="2" * 64))
+    assert again.batch_id == f"{CYCLE}#3"
+    assert [batch["batch_id"] for batch in store.settled()] == [again.batch_id]
+
+
+def test_what_is_final_or_not_the_last_is_not_compensated(store: Store) -> None:
+    claim = live(store, life_of(), until="confirm")
+    with pytest.raises(RefusedInput, match="is FINAL and cannot be compensated"):
+        store.compensate(claim.batch_id, "regret", "ann")
+    second = live(store, life_of(NEXT))
+    live(store, life_of("C4H-20261102-1600"))
+    with pytest.raises(RefusedInput, match="is EXECUTING and cannot be compensated"):
+        store.compensate(second.batch_id, "regret", "ann")
 
 
 # The gate
@@ -374,48 +498,45 @@ def test_only_the_postings_that_were_judged_are_posted(store: Store) -> None:
         ([*verdicts(*RULES), *verdicts("one_more", success=0)], "failed: one_more"),
     ],
 )
-def test_without_every_verdict_and_all_of_them_good_nothing_is_committed(
+def test_without_every_verdict_and_all_of_them_good_nothing_is_reserved(
     store: Store, said: list[dict[str, Any]], why: str
 ) -> None:
-    proposal, planned = proposed()
-    batch_id = store.propose(proposal)
-    store.record_verdicts(batch_id, said)
+    life = life_of()
+    claim = live(store, life, until="propose")
+    store.judge(claim, said)
     before = rows_of(store)
     with pytest.raises(BlockedByQuality, match=why):
-        store.commit(batch_id, planned.postings, RULES)
+        STEPS["reserve"](store, claim, life)
     assert rows_of(store) == before
-    assert store.batch(batch_id)["state"] == "PROPOSED"
+    assert store.batch(claim.batch_id)["state"] == ("ABORTED" if "failed" in why else "VALIDATED")
 
 
 def test_a_warning_does_not_block(store: Store) -> None:
-    proposal, planned = proposed()
-    batch_id = store.propose(proposal)
-    store.record_verdicts(batch_id, [*verdicts(RULES[0]), *verdicts(RULES[1], severity="WARN", success=0)])
-    assert store.commit(batch_id, planned.postings, RULES)
+    claim = live(store, life_of(), until="propose")
+    store.judge(claim, [*verdicts(RULES[0]), *verdicts(RULES[1], severity="WARN", success=0)])
+    assert live(store, life_of()).batch_id == claim.batch_id
 
 
 def test_an_attempt_is_judged_once(store: Store) -> None:
-    batch_id = store.propose(proposed()[0])
-    store.record_verdicts(batch_id, verdicts(RULES[0], success=0))
-    with pytest.raises(IntegrityError):
-        store.record_verdicts(batch_id, verdicts(RULES[0]))
+    claim = live(store, life_of(), until="judge")
+    before = rows_of(store)
+    store.judge(claim, verdicts(*RULES, success=0))
+    assert rows_of(store) == before
 
 
 # Whose turn it is
 
 
-def test_a_cycle_follows_the_last_committed_one_and_knows_itself(store: Store) -> None:
-    opens = "2026-11-02T{}:00:00+00:00".format
-    turn = store.require_turn(CYCLE, opens("08"), lambda previous: f"{previous}")
-    assert (turn.previous, turn.committed, turn.inputs_digest) == (None, None, "None")
+def test_a_cycle_follows_the_last_settled_one_and_knows_itself(store: Store) -> None:
+    turn = store.begin(life_of().cycle, lambda previous: f"{previous}")
+    assert (turn.previous_batch_id, turn.settled, turn.inputs_digest) == (None, False, "None")
     first = settle(store)
-    turn = store.require_turn(NEXT, opens("12"), lambda previous: str(previous and previous["batch_id"]))
-    assert turn.previous is not None
-    assert (turn.previous["batch_id"], turn.committed, turn.inputs_digest) == (first, None, first)
-    same = store.require_turn(CYCLE, opens("08"), lambda _: "1" * 64)
-    assert same.committed is not None
-    assert same.committed["batch_id"] == first
+    turn = store.begin(life_of(NEXT).cycle, lambda previous: str(previous and previous["batch_id"]))
+    assert (turn.previous_batch_id, turn.settled, turn.inputs_digest) == (first, False, first)
+    same = store.begin(life_of().cycle, lambda _: "1" * 64)
+    assert same.settled
+    assert same.claim.batch_id == first
     with pytest.raises(CommittedCycleChanged, match="never edited"):
-        store.require_turn(CYCLE, opens("08"), lambda _: "2" * 64)
+        store.begin(life_of().cycle, lambda _: "2" * 64)
     with pytest.raises(CycleOutOfOrder, match="a cycle starts from the closing balances of the one before"):
-        store.require_turn("C4H-20261102-0400", opens("04"), lambda _: "1" * 64)
+        store.begin(life_of("C4H-20261102-0400").cycle, lambda _: "1" * 64)

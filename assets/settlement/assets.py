@@ -6,12 +6,12 @@ import dagster as dg
 import polars as pl
 
 from assets.frames import Product
-from assets.home import Home, trine_version
-from assets.inputs import policy_of
+from assets.home import Home
+from assets.inputs import claim_of, policy_of
 from assets.ledger.store import Proposal
 from assets.partitions import cycle_of, cycles
 from assets.settlement.instruct import plan, plan_digest
-from assets.settlement.outcomes import account_for_fills
+from assets.settlement.outcomes import account_for_fills, settlements_of
 from schemas.atoms import mul_div, sum_atoms
 
 
@@ -37,8 +37,9 @@ def instructions(
 ) -> Product:
     """The plan of the batch: what each account pays or receives at its custodian. Stored as a proposal, not yet final."""
     cycle, policy = cycle_of(context.partition_key), policy_of(cycle_inputs)
-    planned = plan(cycle.cycle_id, net_positions["positions"], selection["draws"], balances["available"])
-    decisions = selection["decisions"]
+    planned = plan(net_positions["positions"], selection["draws"], balances["available"])
+    decisions, claim = selection["decisions"], claim_of(cycle_inputs)
+    settlements = settlements_of(cycle.cycle_id, trades["trades"], decisions)
     outcomes = account_for_fills(fills["fills"], trades["outcomes"], trades["trades"], decisions, policy)
     stages = (reference_data, fills, balances, credit_lines)
     quarantined = pl.concat([stage["quarantined"] for stage in stages]).sort("file", "record")
@@ -54,6 +55,7 @@ def instructions(
         **{name: trades[name] for name in ("terms", "links", "disagreements")},
         "positions": net_positions["positions"],
         "postings": planned.postings,
+        "settlements": settlements,
         "instruments": reference_data["instruments"],
     }
     kept = home.frames()
@@ -70,17 +72,11 @@ def instructions(
     settled = settled.with_columns(mul_div(settled["value_atoms"], settled["base_atoms"], settled["whole"], "floor"))
     value = sum_atoms(settled, [], ["value_atoms"])["value_atoms"].item() if settled.height else 0
     carried = fills["fills"].filter(pl.col("age") > 0).height
-    batch_id = home.store().propose(
+    home.store().propose(
+        claim,
         Proposal(
-            batch={
-                "cycle_id": cycle.cycle_id,
-                "opens_at": cycle.opens_at.isoformat(),
-                "cut_at": cycle.cut_at.isoformat(),
-                "previous_batch_id": cycle_inputs["previous_batch_id"],
-                "policy": policy.as_json(),
-                "inputs_digest": cycle_inputs["inputs_digest"],
+            plan={
                 "plan_digest": plan_digest(planned, decisions),
-                "trine_version": trine_version(),
                 "degraded": int(quarantined.height > 0),
                 "reference_instrument": policy.reference_instrument,
                 "fills_new": fills["fills"].height - carried,
@@ -107,8 +103,10 @@ def instructions(
                 "positions": planned.accounts,
                 "netting_effects": net_positions["effects"].join(decimals, on="instrument", how="left"),
                 "credit_draws": planned.draws,
-                "instructions": planned.instructions,
+                "instructions": planned.instructions.with_columns(
+                    instruction_id=pl.format("{}/{}", pl.lit(claim.batch_id), "leg")
+                ),
             },
-        )
+        ),
     )
-    return {"batch_id": batch_id, "outcomes": outcomes, "postings": planned.postings}
+    return {"outcomes": outcomes, "postings": planned.postings, "settlements": settlements}

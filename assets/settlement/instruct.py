@@ -23,7 +23,7 @@ class Plan(NamedTuple):
     postings: pl.DataFrame  # Posting
 
 
-def plan(cycle_id: str, positions: pl.DataFrame, draws: pl.DataFrame, available: pl.DataFrame) -> Plan:
+def plan(positions: pl.DataFrame, draws: pl.DataFrame, available: pl.DataFrame) -> Plan:
     """Return the plan for `positions` (NetPosition) with `draws` (CreditDraw) on `available` (Available)."""
     require_zero_sum(positions)
     drawn = sum_atoms(draws, ["client", "instrument"], ["drawn_atoms"]).drop("rows").rename({"client": "participant"})
@@ -56,10 +56,10 @@ def plan(cycle_id: str, positions: pl.DataFrame, draws: pl.DataFrame, available:
         .height
     ):
         raise BrokenInvariant("a position would leave its account short, or has no account. Nothing was written.")
-    return Plan(accounts, draws, _instructions(cycle_id, accounts, draws), _postings(cycle_id, accounts, draws))
+    return Plan(accounts, draws, _instructions(accounts, draws), _postings(accounts, draws))
 
 
-def _instructions(cycle_id: str, accounts: pl.DataFrame, draws: pl.DataFrame) -> pl.DataFrame:
+def _instructions(accounts: pl.DataFrame, draws: pl.DataFrame) -> pl.DataFrame:
     """Pay-ins of what each account owes out of its own funds, pay-ins of what brokers lend, and pay-outs."""
     own = accounts.with_columns(moves=pl.col("net_atoms") + pl.col("drawn_atoms"))
     moves = [
@@ -78,11 +78,12 @@ def _instructions(cycle_id: str, accounts: pl.DataFrame, draws: pl.DataFrame) ->
         )
     )  # fmt: skip
     frame = pl.concat(moves).sort("kind", "participant", "instrument")
-    identity = pl.format("{}/{}/{}/{}", pl.lit(cycle_id), "kind", "participant", "instrument")
-    return Instruction.hold(frame.with_columns(identity.alias("instruction_id")).select(Instruction.names()))
+    return Instruction.hold(
+        frame.with_columns(leg=pl.format("{}/{}/{}", "kind", "participant", "instrument")).select(Instruction.names())
+    )
 
 
-def _postings(cycle_id: str, accounts: pl.DataFrame, draws: pl.DataFrame) -> pl.DataFrame:
+def _postings(accounts: pl.DataFrame, draws: pl.DataFrame) -> pl.DataFrame:
     """Gross debits and credits of each account, and both sides of each draw. Zero in all, per instrument (I7)."""
     parts = [
         accounts.select(kind=pl.lit("DEBIT"), account="account", participant="participant", instrument="instrument",
@@ -96,8 +97,8 @@ def _postings(cycle_id: str, accounts: pl.DataFrame, draws: pl.DataFrame) -> pl.
             participant="prime_broker", instrument="instrument", atoms=0 - pl.col("drawn_atoms")),
     ]  # fmt: skip
     frame = pl.concat(parts).filter(pl.col("atoms") != 0).sort("kind", "account", "instrument")
-    identity = pl.format("{}/{}/{}/{}", pl.lit(cycle_id), "kind", "account", "instrument")
-    postings = Posting.hold(frame.with_columns(identity.alias("posting_id")).select(Posting.names()))
+    frame = frame.with_columns(leg=pl.format("{}/{}/{}", "kind", "account", "instrument"))
+    postings = Posting.hold(frame.select(Posting.names()))
     require_zero_sum(postings.rename({"atoms": "net_atoms"}))
     return postings
 

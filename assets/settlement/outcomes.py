@@ -1,10 +1,10 @@
-"""What became of every fill."""
+"""What became of every fill, and which chains settled."""
 
 import polars as pl
 
 from schemas.cycle import Policy
 from schemas.errors import BrokenInvariant
-from schemas.obligation import Outcome
+from schemas.obligation import Outcome, Settlement
 from schemas.reasons import FillState
 
 
@@ -36,3 +36,11 @@ def account_for_fills(
             "Nothing was written. Please report it."
         )
     return Outcome.hold(everyone)
+
+
+def settlements_of(cycle_id: str, trades: pl.DataFrame, decisions: pl.DataFrame) -> pl.DataFrame:
+    """Return one row (Settlement) per chain of `trades` (Trade) that settles by `decisions` (Decision)."""
+    chosen = decisions.filter("settles").select("chain_id", "base_atoms", "quote_atoms")
+    frame = trades.drop("base_atoms", "quote_atoms").join(chosen, on="chain_id").sort("chain_id")
+    frame = frame.with_columns(table=pl.lit("settlements"), cycle_id=pl.lit(cycle_id))
+    return Settlement.hold(frame.select(Settlement.names()))

@@ -32,7 +32,7 @@ TOTALS_DIFFER = """(stated_reports <> counted_reports
 
 FRAMES = (
     "fills", "quarantined", "outcomes", "trades", "obligations", "decisions", "certificates", "prices", "positions",
-    "postings",
+    "postings", "settlements",
 )  # fmt: skip
 
 # What is in quarantine can explain that fewer reports were counted than stated, and nothing else.
@@ -47,6 +47,7 @@ RULES = (
         """
         SELECT 'batch' AS missing
         WHERE NOT EXISTS (SELECT 1 FROM batches WHERE batch_id = :batch AND state <> 'ABORTED')
+           OR NOT EXISTS (SELECT 1 FROM plans WHERE batch_id = :batch)
         """,
     ),
     Rule(
@@ -56,7 +57,8 @@ RULES = (
         """
         SELECT b.batch_id FROM batches b LEFT JOIN batches p ON p.batch_id = b.previous_batch_id
         WHERE b.batch_id = :batch AND b.previous_batch_id IS NOT NULL
-          AND (p.batch_id IS NULL OR p.state <> 'COMMITTED' OR p.cut_at >= b.cut_at)
+          AND (p.batch_id IS NULL OR p.cut_at >= b.cut_at
+            OR p.state NOT IN ('COMMITTED', 'EXECUTING', 'EXECUTION_UNKNOWN', 'FINAL'))
         """,
     ),
     Rule(
@@ -137,7 +139,7 @@ RULES = (
         "The batch is called degraded exactly when something was quarantined.",
         "BLOCK",
         """
-        SELECT batch_id FROM batches WHERE batch_id = :batch AND degraded <> CASE WHEN EXISTS (
+        SELECT batch_id FROM plans WHERE batch_id = :batch AND degraded <> CASE WHEN EXISTS (
             SELECT 1 FROM input_files WHERE batch_id = :batch AND (quarantined > 0 OR flaw IS NOT NULL)
         ) THEN 1 ELSE 0 END
         """,
@@ -147,7 +149,7 @@ RULES = (
         "The new fills of the batch are exactly those accepted from the venues' files.",
         "BLOCK",
         """
-        SELECT batch_id FROM batches WHERE batch_id = :batch AND fills_new <> (
+        SELECT batch_id FROM plans WHERE batch_id = :batch AND fills_new <> (
             SELECT COALESCE(SUM(accepted), 0) FROM input_files WHERE batch_id = :batch AND stage = 'fills')
         """,
     ),
@@ -165,7 +167,7 @@ RULES = (
         "Every fill, new or carried over, has one outcome: none is missing and none is counted twice.",
         "BLOCK",
         """
-        SELECT batch_id FROM batches WHERE batch_id = :batch AND (
+        SELECT batch_id FROM plans WHERE batch_id = :batch AND (
             fills_new + fills_carried <>
                 (SELECT COALESCE(SUM(fills), 0) FROM fill_states WHERE batch_id = :batch)
             OR fills_new + fills_carried <>
@@ -177,7 +179,7 @@ RULES = (
         "No more chains settle than there are, and their value is not above the proven bound.",
         "BLOCK",
         """
-        SELECT batch_id FROM batches WHERE batch_id = :batch AND (
+        SELECT batch_id FROM plans WHERE batch_id = :batch AND (
             chains_settled < 0 OR chains_settled > chains
             OR atoms_sign(atoms_minus(bound_atoms, weight_atoms)) < 0)
         """,
@@ -197,7 +199,7 @@ RULES = (
         "BLOCK",
         # A sum of no rows is null on SQLite.
         """
-        SELECT batch_id FROM batches WHERE batch_id = :batch AND (
+        SELECT batch_id FROM plans WHERE batch_id = :batch AND (
             atoms_sign(atoms_minus(weight_atoms,
                 (SELECT COALESCE(atoms_sum(weight_atoms), '0') FROM selections WHERE batch_id = :batch))) <> 0
             OR atoms_sign(atoms_minus(bound_atoms,
@@ -228,7 +230,7 @@ RULES = (
         "Funds that would release a chain are named for waiting chains only, and for known accounts.",
         "BLOCK",
         """
-        SELECT batch_id FROM batches WHERE batch_id = :batch AND chains - chains_settled <
+        SELECT batch_id FROM plans WHERE batch_id = :batch AND chains - chains_settled <
             (SELECT COUNT(DISTINCT chain_id) FROM top_ups WHERE batch_id = :batch)
         UNION ALL
         SELECT t.chain_id FROM top_ups t LEFT JOIN positions p ON p.batch_id = t.batch_id
@@ -259,7 +261,7 @@ RULES = (
         "When a chain settles, there are positions that show it.",
         "BLOCK",
         """
-        SELECT batch_id FROM batches WHERE batch_id = :batch AND chains_settled > 0
+        SELECT batch_id FROM plans WHERE batch_id = :batch AND chains_settled > 0
           AND NOT EXISTS (SELECT 1 FROM positions WHERE batch_id = :batch)
         """,
     ),
@@ -379,7 +381,7 @@ RULES = (
             SELECT file AS what, file_sha256 AS digest FROM input_files WHERE batch_id = :batch
             UNION ALL SELECT name, digest FROM frames WHERE batch_id = :batch
             UNION ALL SELECT 'inputs', inputs_digest FROM batches WHERE batch_id = :batch
-            UNION ALL SELECT 'plan', plan_digest FROM batches WHERE batch_id = :batch
+            UNION ALL SELECT 'plan', plan_digest FROM plans WHERE batch_id = :batch
         ) AS digests
         WHERE LENGTH(digest) <> 64 OR TRIM(digest, '0123456789abcdef') <> ''
         """,
