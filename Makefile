@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 VENV   ?= .venv
 BIN     = $(VENV)/bin
 
-.PHONY: help demo test check dev bench-select lock clean
+.PHONY: help demo test check dev bench-select bench-proof lock clean
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
@@ -27,6 +27,9 @@ dev: $(VENV)/.ready  ## Dagster's pages on http://127.0.0.1:3000, over the demo'
 bench-select: $(VENV)/.ready  ## compare engines of selection on public instances (SIZES=1000000 SEEDS=1-10 choose)
 	@$(BIN)/python -m benchmarks.select $(SIZES:%=--sizes=%) $(FAMILIES:%=--families=%) $(SEEDS:%=--seeds=%) \
 	  $(ENGINES:%=--engines=%) $(OUT:%=--out=%) $(FLAGS)
+
+bench-proof: $(VENV)/.ready  ## measure the log: leaves per second, bytes and microseconds of a proof (LEAVES=1000000)
+	@$(BIN)/python -m benchmarks.proof $(LEAVES:%=--leaves=%)
 
 lock:  ## write requirements.lock anew from pyproject.toml (needs uv)
 	uv pip compile --python-version 3.11 --group dev pyproject.toml --generate-hashes --no-header --no-annotate --no-emit-index-url -o requirements.lock

@@ -10,7 +10,15 @@ NULL = "\x00"  # No text that we read can hold it, so a null is never taken for 
 
 
 def digest_of(frame: pl.DataFrame) -> str:
-    """Return SHA-256 in hex over the columns' names and the sorted rows, whatever their order was.
+    """Return SHA-256 in hex over the columns' names and the sorted rows, whatever their order was."""
+    columns, rows = digested_text(frame)
+    digest = hashlib.sha256(columns.encode())
+    digest.update(rows.encode())
+    return digest.hexdigest()
+
+
+def digested_text(frame: pl.DataFrame) -> tuple[str, str]:
+    """Return what the digest of a frame is taken over, one after the other: its columns as JSON, its sorted rows as CSV.
 
     Amounts are written as integers, instants in UTC to the nanosecond, bytes in hex.
     """
@@ -25,9 +33,7 @@ def digest_of(frame: pl.DataFrame) -> str:
     text = frame.select(columns)
     if text.width and text.height:
         text = text.sort(text.columns)
-    digest = hashlib.sha256(json.dumps(frame.columns).encode())
-    digest.update(text.write_csv(include_header=False, quote_style="always").encode())
-    return digest.hexdigest()
+    return json.dumps(frame.columns), text.write_csv(include_header=False, quote_style="always")
 
 
 def digest_of_record(record: Any) -> str:

@@ -1,0 +1,1 @@
+"""Evidence: what an auditor takes away, and checks without us."""

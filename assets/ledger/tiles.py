@@ -1,0 +1,184 @@
+"""The log as static files, by C2SP tlog-tiles: a folder that any web server, copy or tape can keep.
+
+    checkpoint                    the signed note over the newest state; the only file that changes
+    tile/<level>/<n>[.p/<w>]      256 hashes, of leaves at level 0, of full tiles of the level below above it
+    tile/entries/<n>[.p/<w>]      256 bodies, each after its length in two bytes, big-endian
+
+A tile at the right edge is partial: its name ends in `.p/` and how many it holds. All but the checkpoint never change,
+and what is written twice must be the same: other bytes mean that the log was rewritten.
+"""
+
+import os
+from collections.abc import Sequence
+from itertools import chain
+from pathlib import Path
+
+from assets.ledger.canonical import BODY_BYTES_MAX
+from assets.ledger.merkle import HASH_BYTES, leaf_hash, root_of
+from schemas.errors import BrokenInvariant
+
+WIDTH = 256
+HEIGHT = 8  # Levels of the tree in one tile: 2^8 is its width.
+
+
+def tile_path(level: int | str, number: int, width: int = WIDTH) -> str:
+    """Return where a tile lies: `tile/0/x001/x234/067`. `level` is a number or 'entries'."""
+    groups = [f"{number % 1000:03d}"]
+    while number := number // 1000:
+        groups.insert(0, f"x{number % 1000:03d}")
+    partial = f".p/{width}" if width < WIDTH else ""
+    return f"tile/{level}/{'/'.join(groups)}{partial}"
+
+
+def tile_widths(size: int) -> dict[tuple[int, int], int]:
+    """Return how many hashes each tile holds in a log of `size` leaves, by level and number."""
+    widths: dict[tuple[int, int], int] = {}
+    level = 0
+    while size:
+        widths |= {(level, number): min(WIDTH, size - number * WIDTH) for number in range(-(-size // WIDTH))}
+        size, level = size // WIDTH, level + 1
+    return widths
+
+
+def write_hashes(folder: Path, first_index: int, hashes: Sequence[bytes]) -> None:
+    """Append leaf hashes to a log of `first_index` leaves, reading nothing but the tiles at its right edge.
+
+    Writing the same again changes nothing. Raises BrokenInvariant when a tile is there already with other bytes, or
+    when the edge is missing.
+    """
+    level = 0
+    while hashes:
+        first = first_index % WIDTH
+        known = _read_tile(folder, level, first_index // WIDTH, first) if first else []
+        nodes = [*known, *hashes]
+        tiles = [nodes[at : at + WIDTH] for at in range(0, len(nodes), WIDTH)]
+        for number, tile in enumerate(tiles, first_index // WIDTH):
+            _write_once(folder, tile_path(level, number, len(tile)), b"".join(tile))
+        hashes = [root_of(tile) for tile in tiles if len(tile) == WIDTH]
+        first_index, level = first_index // WIDTH, level + 1
+
+
+def write_bodies(folder: Path, first_index: int, bodies: Sequence[bytes]) -> None:
+    """Append bodies to the bundles of a log of `first_index` leaves. The same promise as `write_hashes`."""
+    if any(len(body) > BODY_BYTES_MAX for body in bodies):
+        raise BrokenInvariant(f"an entry of the log holds at most {BODY_BYTES_MAX:,} bytes.")
+    first = first_index % WIDTH
+    known = _read_bundle(folder, first_index // WIDTH, first) if first and bodies else []
+    entries = [*known, *bodies]
+    for at in range(0, len(entries), WIDTH):
+        bundle = entries[at : at + WIDTH]
+        parts = chain.from_iterable((len(body).to_bytes(2, "big"), body) for body in bundle)
+        _write_once(folder, tile_path("entries", (first_index + at) // WIDTH, len(bundle)), b"".join(parts))
+
+
+def write_checkpoint(folder: Path, note: str) -> None:
+    """Put the signed note in place. Write the tiles of its size first."""
+    _write(folder / "checkpoint", note.encode())
+
+
+class TileReader:
+    """A log of `size` leaves, read from its tiles. Makes a path from as many tiles as the tree has levels of them."""
+
+    def __init__(self, folder: Path, size: int) -> None:
+        self.folder = folder
+        self.size = size
+        self._kept: dict[tuple[int, int], list[bytes]] = {}
+
+    def subtree(self, level: int, index: int) -> bytes:
+        """Return the hash over the complete subtree: what `assets.ledger.merkle` makes paths and roots from."""
+        count = 1 << level % HEIGHT
+        number, at = divmod(index * count, WIDTH)
+        return root_of(self._tile(level // HEIGHT, number)[at : at + count])
+
+    def body(self, index: int) -> bytes:
+        """Return the body of one entry. Raises BrokenInvariant when it is not what its leaf was made of."""
+        number, at = divmod(index, WIDTH)
+        body = _read_bundle(self.folder, number, min(WIDTH, self.size - number * WIDTH))[at]
+        if leaf_hash(body) != self.subtree(0, index):
+            raise BrokenInvariant(f"{tile_path('entries', number)}: entry {index} is not the one that was logged.")
+        return body
+
+    def leaf_hashes(self) -> list[bytes]:
+        """Return the hash of every leaf, read anew."""
+        widths = [(number, width) for (level, number), width in tile_widths(self.size).items() if level == 0]
+        return [value for number, width in widths for value in _read_tile(self.folder, 0, number, width)]
+
+    def _tile(self, level: int, number: int) -> list[bytes]:
+        if (level, number) not in self._kept:
+            width = min(WIDTH, (self.size >> level * HEIGHT) - number * WIDTH)
+            self._kept[level, number] = _read_tile(self.folder, level, number, width)
+        return self._kept[level, number]
+
+
+def read_tile(folder: Path, level: int, number: int, width: int) -> bytes:
+    """Return the first `width` hashes of a tile, joined."""
+    data = _read(folder, tile_path(level, number, width), tile_path(level, number))[: width * HASH_BYTES]
+    if len(data) != width * HASH_BYTES:
+        raise BrokenInvariant(f"{tile_path(level, number, width)}: {width} hashes were expected. Restore the file.")
+    return data
+
+
+def _read_tile(folder: Path, level: int, number: int, width: int) -> list[bytes]:
+    data = read_tile(folder, level, number, width)
+    return [data[at : at + HASH_BYTES] for at in range(0, len(data), HASH_BYTES)]
+
+
+def _read_bundle(folder: Path, number: int, width: int) -> list[bytes]:
+    """Return the first `width` bodies of a bundle."""
+    data = _read(folder, tile_path("entries", number, width), tile_path("entries", number))
+    at, bodies = 0, list[bytes]()
+    while at < len(data) and len(bodies) < width:
+        start = at + 2
+        at = start + int.from_bytes(data[at:start], "big")
+        bodies.append(data[start:at])
+    if len(bodies) != width or at > len(data):
+        raise BrokenInvariant(
+            f"{tile_path('entries', number, width)}: {width} entries were expected. Restore the file."
+        )
+    return bodies
+
+
+def _read(folder: Path, partial: str, full: str) -> bytes:
+    """Return a tile's bytes: a partial tile may have been removed once the full one was there, which begins alike."""
+    for name in (partial, full):
+        if (folder / name).is_file():
+            return (folder / name).read_bytes()
+    raise BrokenInvariant(f"{partial}: the tile is missing, and so is {full}. Restore the folder of the log.")
+
+
+def _write_once(folder: Path, name: str, data: bytes) -> None:
+    path = folder / name
+    if not path.is_file():
+        _write(path, data)
+    elif path.read_bytes() != data:
+        raise BrokenInvariant(
+            f"{name}: the tile is there with other bytes, so the log was rewritten. Nothing was changed."
+        )
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write beside, make it durable, and put it in place: a reader sees all of it or nothing."""
+    _make_folder(path.parent)
+    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
+    with beside.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
+    _sync(path.parent)
+
+
+def _make_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        _make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        _sync(folder.parent)
+
+
+def _sync(folder: Path) -> None:
+    """Make the names in a folder durable: without it a power loss may forget a file that was itself synced."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
