@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 import tempfile
 import tomllib
@@ -14,6 +15,8 @@ import polars as pl
 
 from assets.frames import FrameStore
 from assets.intake import SourceFile
+from assets.ledger.log import Log
+from assets.ledger.note import SignerKey
 from assets.ledger.store import Store
 from schemas.cycle import Policy
 from schemas.digest import digest_of_record
@@ -30,6 +33,8 @@ class Home(dg.ConfigurableResource):
     inbox: str
     records_url: str = ""
     input_folder: str = ""  # The one folder to settle, whatever it is called, in place of the inbox's.
+    second_place: str = ""  # Where copies of signed checkpoints go: another disk, a bucket, another person.
+    signs: bool = True  # False where another role signs the log, with `trine sign`.
 
     def store(self) -> Store:
         """Return the records, migrated to today's tables."""
@@ -42,6 +47,38 @@ class Home(dg.ConfigurableResource):
     def frames(self) -> FrameStore:
         """Return the frame store."""
         return FrameStore(Path(self.folder) / "frames")
+
+    def log(self) -> Log:
+        """Return the log of the records."""
+        return Log(self.store(), self.frames(), Path(self.folder) / "log")
+
+    def copies(self) -> Path:
+        """Return the second place of checkpoints: in the home unless another is given."""
+        return Path(self.second_place) if self.second_place else Path(self.folder) / "checkpoints"
+
+    def signer(self) -> SignerKey:
+        """Return the key that signs the log: TRINE_SIGNING_KEY, else TRINE_SIGNING_KEY_FILE, else one made on first use."""
+        given = os.environ.get("TRINE_SIGNING_KEY")
+        if given:
+            return SignerKey.parse(given.strip())
+        path = self.key_file()
+        if not path.exists():
+            if "TRINE_SIGNING_KEY_FILE" in os.environ:
+                raise RefusedInput(
+                    f"there is no signing key at {path}. Make one with `trine key new`. Nothing was signed."
+                )
+            keep_key(path, SignerKey.generate(os.environ.get("TRINE_LOG_NAME") or "trine.example/log"))
+        return SignerKey.parse(path.read_text().strip())
+
+    def key_file(self) -> Path:
+        """Return where the signing key is kept."""
+        return Path(os.environ.get("TRINE_SIGNING_KEY_FILE") or Path(self.folder) / "keys" / "log.key")
+
+    def publish(self) -> None:
+        """Sign the log and write its files, unless another role does."""
+        if self.signs:
+            store = self.store()
+            self.log().publish([self.signer()], self.copies(), store.now())
 
     def docs(self) -> Path:
         """Return where the quality reports are written."""
@@ -110,6 +147,16 @@ def inputs_digest(cycle_id: str, manifest_digest: str, policy: Policy, previous:
             "previous": [previous["batch_id"], previous["plan_digest"]] if previous else None,
         }
     )
+
+
+def keep_key(path: Path, key: SignerKey) -> None:
+    """Write a secret key that only its owner can read. One that is there is never written over."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "w") as stream:
+        stream.write(key.text() + "\n")
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
 def trine_version() -> str:

@@ -432,7 +432,6 @@ checkpoints = _table(
     Column("size", _position, primary_key=True, autoincrement=False, comment="Leaves of the log."),
     Column("root", Text, nullable=False, comment="The tree's root hash in hex."),
     Column("note", Text, nullable=False, comment="Both, signed: a C2SP checkpoint."),
-    Column("recorded_at", Text, nullable=False),
 )
 
 LOG = (log_entries, log_frames, checkpoints)

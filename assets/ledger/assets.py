@@ -19,11 +19,12 @@ def journal(
     quality_report: dict[str, Any],
     home: Home,
 ) -> Product:
-    """Double-entry postings: holds on every debit, then all or nothing in one transaction. Final from here on."""
+    """Double-entry postings: holds on every debit, then all or nothing in one transaction; the log signed over them."""
     store, claim = home.store(), claim_of(cycle_inputs)
     store.reserve(claim, [rule.name for rule in RULES])
     store.approve(claim)
     new = store.commit(claim, instructions["postings"], instructions["settlements"])
     store.execute(claim)
+    home.publish()
     context.log.info(f"{claim.batch_id} is committed" if new else f"{claim.batch_id} was committed before")
     return {"batch_id": claim.batch_id, "postings": instructions["postings"]}

@@ -104,7 +104,7 @@ def log(connection: Connection, table: Table, rows: Iterable[Any]) -> None:
     for row in rows:
         body = canonical(record_of(table, row))
         entries.append(
-            {"position": position + len(entries), "source": table.name, "row_key": key_of(table, row),
+            {"position": position + len(entries), "source": str(table.name), "row_key": key_of(table, row),
              "leaf_hash": leaf_hash(body).hex(), "body": body.decode()}
         )  # fmt: skip
     if entries:
@@ -148,7 +148,7 @@ def record_of(table: Table, row: Any) -> dict[str, Any]:
 
     Amounts are strings; a column without a value is left out.
     """
-    record: dict[str, Any] = {"table": table.name}
+    record: dict[str, Any] = {"table": str(table.name)}
     for column in table.columns:
         value = row[column.name]
         if value is not None and not column.info.get("derived"):

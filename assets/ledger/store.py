@@ -82,6 +82,10 @@ class Store(Database):
 
     # Questions
 
+    def now(self) -> str:
+        """Return the time that is recorded: RFC 3339, UTC, to the second."""
+        return self.clock().astimezone(UTC).isoformat(timespec="seconds")
+
     def batch(self, batch_id: str) -> dict[str, Any]:
         """Return the row of a batch, with that of its plan once there is one."""
         with self.engine.connect() as connection:
@@ -283,7 +287,7 @@ class Store(Database):
             keep(
                 connection, records.confirmations,
                 [{"batch_id": batch_id, "instruction_id": name, "number": number[name] + 1, "outcome": outcome,
-                  "source": source, "recorded_at": self._at()} for name, outcome in new.items()],
+                  "source": source, "recorded_at": self.now()} for name, outcome in new.items()],
             )  # fmt: skip
             last |= new
             open_ = {outcome: sum(one == outcome for one in last.values()) for outcome in ("REJECTED", "UNKNOWN")}
@@ -349,7 +353,7 @@ class Store(Database):
                     f"batch {batch_id} cannot be approved: {what}. Expected a batch that is RESERVED, and a person who has "
                     "not approved it. Nothing was written."
                 )
-            keep(connection, records.approvals, [{"batch_id": batch_id, "person": person, "recorded_at": self._at()}])
+            keep(connection, records.approvals, [{"batch_id": batch_id, "person": person, "recorded_at": self.now()}])
         return len(people) + 1
 
     def abort(self, claim: Claim, reason: str) -> None:
@@ -360,9 +364,6 @@ class Store(Database):
                 self._abort(connection, row, reason)
 
     # What the above is made of
-
-    def _at(self) -> str:
-        return self.clock().astimezone(UTC).isoformat(timespec="seconds")
 
     def _held(self, connection: Connection, claim: Claim) -> Any:
         """Return the row of a batch whose fence is that of the claim."""
@@ -390,7 +391,7 @@ class Store(Database):
             batches.c.state == row["state"],
             batches.c.fence == row["fence"],
         )
-        known = reason if state != row["state"] else row["reason"]
+        known = row["reason"] if fence else reason  # Who takes a batch over says nothing new of it.
         moved = connection.execute(
             update(batches).where(*where).values(state=state, fence=fence or row["fence"], reason=known)
         )
@@ -407,7 +408,7 @@ class Store(Database):
         number = len(_of(connection, records.transitions, batch_id)) + 1
         transition = {
             "batch_id": batch_id, "number": number, "state_before": before, "state_after": after, "reason": reason,
-            "fence": fence, "decided_by": person, "recorded_at": self._at(),
+            "fence": fence, "decided_by": person, "recorded_at": self.now(),
         }  # fmt: skip
         keep(connection, records.transitions, [transition])
 

@@ -53,7 +53,7 @@ def write_hashes(folder: Path, first_index: int, hashes: Sequence[bytes]) -> Non
         nodes = [*known, *hashes]
         tiles = [nodes[at : at + WIDTH] for at in range(0, len(nodes), WIDTH)]
         for number, tile in enumerate(tiles, first_index // WIDTH):
-            _write_once(folder, tile_path(level, number, len(tile)), b"".join(tile))
+            write_once(folder, tile_path(level, number, len(tile)), b"".join(tile))
         hashes = [root_of(tile) for tile in tiles if len(tile) == WIDTH]
         first_index, level = first_index // WIDTH, level + 1
 
@@ -68,7 +68,7 @@ def write_bodies(folder: Path, first_index: int, bodies: Sequence[bytes]) -> Non
     for at in range(0, len(entries), WIDTH):
         bundle = entries[at : at + WIDTH]
         parts = chain.from_iterable((len(body).to_bytes(2, "big"), body) for body in bundle)
-        _write_once(folder, tile_path("entries", (first_index + at) // WIDTH, len(bundle)), b"".join(parts))
+        write_once(folder, tile_path("entries", (first_index + at) // WIDTH, len(bundle)), b"".join(parts))
 
 
 def write_checkpoint(folder: Path, note: str) -> None:
@@ -146,14 +146,13 @@ def _read(folder: Path, partial: str, full: str) -> bytes:
     raise BrokenInvariant(f"{partial}: the tile is missing, and so is {full}. Restore the folder of the log.")
 
 
-def _write_once(folder: Path, name: str, data: bytes) -> None:
+def write_once(folder: Path, name: str, data: bytes) -> None:
+    """Write a file that never changes. Raises BrokenInvariant when it is there with other bytes."""
     path = folder / name
     if not path.is_file():
         _write(path, data)
     elif path.read_bytes() != data:
-        raise BrokenInvariant(
-            f"{name}: the tile is there with other bytes, so the log was rewritten. Nothing was changed."
-        )
+        raise BrokenInvariant(f"{name}: it is there with other bytes, so the log was rewritten. Nothing was changed.")
 
 
 def _write(path: Path, data: bytes) -> None:

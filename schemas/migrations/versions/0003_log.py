@@ -117,7 +117,7 @@ def _batches_on_postgresql() -> None:
     op.add_column(
         "batches", sa.Column("compensates", sa.Text(), nullable=True, comment="The batch that this one reverses.")
     )
-    added = {
+    added: dict[str, tuple[Any, str, str]] = {
         "fence": (sa.Integer(), "1", "Goes up when a process takes the batch over; all writes name it."),
         "manifest_digest": (sa.Text(), "", "Of the frozen input files; names their folder."),
         "lock_digest": (sa.Text(), "", "SHA-256 of requirements.lock; '' when it is not there."),
@@ -176,7 +176,7 @@ def _create_transitions() -> None:
 
 
 def _create_log() -> None:
-    position: Any = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+    position = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
     op.create_table(
         "keys",
         sa.Column("key_id", sa.Text(), nullable=False, comment="'<name>+<hash>', as in a signed note's verifier key."),
@@ -214,7 +214,6 @@ def _create_log() -> None:
         sa.Column("size", position, autoincrement=False, nullable=False, comment="Leaves of the log."),
         sa.Column("root", sa.Text(), nullable=False, comment="The tree's root hash in hex."),
         sa.Column("note", sa.Text(), nullable=False, comment="Both, signed: a C2SP checkpoint."),
-        sa.Column("recorded_at", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("size", name=op.f("pk_checkpoints")),
         sqlite_strict=True,
     )
