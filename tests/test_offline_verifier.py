@@ -207,6 +207,24 @@ def test_a_proof_with_any_character_changed_is_refused_or_loses_the_witness(veri
             assert 'Signed by: "trine.example/log".' in said
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("\n\n— trine", "\nx\n— trine", "a gap and signatures"),
+        ("\n\n— trine", "\nx\n\n— trine", "a gap and signatures"),
+        ("— witness.example", "— witness\x00example", "control characters"),
+        ("— witness.example", "- witness.example", "not in its form"),
+        ("\n608\n", "\n0608\n", "is bad"),
+    ],
+)
+def test_a_note_in_another_form_is_refused(verify: ModuleType, old: str, new: str, said: str) -> None:
+    note = signed(SIZE)
+    assert verify.open_checkpoint(note.encode(), [KEY], "note")[1] == SIZE
+    assert old in note
+    with pytest.raises(verify.Refused, match=said):
+        verify.open_checkpoint(note.replace(old, new).encode(), [KEY], "note")
+
+
 def test_a_pack_is_checked_by_anyone(alone: Path, pack: Path, tmp_path: Path) -> None:
     (tmp_path / "old").write_text(signed(601))
     code, said = run(alone, pack, "--key", KEY, "--old", tmp_path / "old")
