@@ -228,6 +228,17 @@ def test_a_consistency_proof_holds_for_no_other_sizes_or_length() -> None:
                     verify_consistency(old, roots[old], new, roots[new], wrong)
 
 
+def test_a_path_of_another_length_is_named_as_such() -> None:
+    root, path = tree_hash(LEAVES[:5]), inclusion_path(subtrees(LEAVES), 1, 5)
+    growth = consistency_path(subtrees(LEAVES), 2, 5)
+    for wrong, said in (([*path, root], "too many"), (path[:-1], "too few")):
+        with pytest.raises(ProofRefused, match=said):
+            verify_inclusion(LEAVES[1], 1, 5, wrong, root)
+    for wrong, said in (([*growth, root], "too many"), (growth[:-1], "too few")):
+        with pytest.raises(ProofRefused, match=said):
+            verify_consistency(2, tree_hash(LEAVES[:2]), 5, root, wrong)
+
+
 def test_an_empty_tree_proves_nothing() -> None:
     for leaf, root in ((EMPTY_ROOT, EMPTY_ROOT), (b"", b""), (b"", EMPTY_ROOT), (leaf_hash(b""), EMPTY_ROOT)):
         with pytest.raises(ProofRefused, match="no leaf 0 in a tree of 0"):

@@ -155,3 +155,9 @@ def test_a_note_has_as_many_signatures_as_the_specification_asks_and_an_end() ->
     assert verify_note(sixteen, [LOG.verifier])[1] == (LOG.verifier,)
     with pytest.raises(ProofRefused, match="1 to 64"):
         verify_note(NOTE + 64 * lines, [LOG.verifier])
+
+
+def test_a_control_character_is_refused_also_where_nobody_signed_it() -> None:
+    stranger = sign_note(CHECKPOINT.text(), [WITNESS]).partition("\n\n")[2]
+    with pytest.raises(ProofRefused, match="control characters"):
+        verify_note(NOTE + stranger.replace("witness", "witness\x00"), [LOG.verifier])

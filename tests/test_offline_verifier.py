@@ -51,7 +51,7 @@ CYCLE = [
     canonical({"table": "input_files", "file": "a", "records": 5, "accepted": 3, "quarantined": 1, "duplicates": 1}),
     canonical({"table": "frames", "name": "fills", "digest": digest_of(FRAME), "rows": 3}),
     canonical({"table": "frames", "name": "postings", "digest": digest_of(POSTINGS), "rows": 4}),
-    canonical({"table": "batches", "batch_id": "c1#1", "note": "ok\x1b[2J€"}),
+    canonical({"table": "batches", "batch_id": "c1#1", "note": "ok\x1b[2J\x7f€"}),
 ]
 BODIES = [canonical({"n": n}) for n in range(FIRST)] + CYCLE
 HASHES = leaf_hashes(BODIES)
@@ -168,7 +168,8 @@ def test_a_text_in_a_record_cannot_move_the_readers_cursor(alone: Path, tmp_path
     code, said = run(alone, tmp_path / "p.tlog-proof", "--key", KEY)
     assert code == 0
     assert "\x1b" not in said
-    assert '"ok\\u001b[2J\\u20ac"' in said
+    assert "\x7f" not in said
+    assert '"ok\\u001b[2J\\u007f\\u20ac"' in said
 
 
 def test_a_proof_is_not_checked_by_a_key_of_its_own(alone: Path, tmp_path: Path) -> None:
@@ -204,6 +205,24 @@ def test_a_proof_with_any_character_changed_is_refused_or_loses_the_witness(veri
                 continue
             assert at >= end
             assert 'Signed by: "trine.example/log".' in said
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("\n\n— trine", "\nx\n— trine", "a gap and signatures"),
+        ("\n\n— trine", "\nx\n\n— trine", "a gap and signatures"),
+        ("— witness.example", "— witness\x00example", "control characters"),
+        ("— witness.example", "- witness.example", "not in its form"),
+        ("\n608\n", "\n0608\n", "is bad"),
+    ],
+)
+def test_a_note_in_another_form_is_refused(verify: ModuleType, old: str, new: str, said: str) -> None:
+    note = signed(SIZE)
+    assert verify.open_checkpoint(note.encode(), [KEY], "note")[1] == SIZE
+    assert old in note
+    with pytest.raises(verify.Refused, match=said):
+        verify.open_checkpoint(note.replace(old, new).encode(), [KEY], "note")
 
 
 def test_a_pack_is_checked_by_anyone(alone: Path, pack: Path, tmp_path: Path) -> None:

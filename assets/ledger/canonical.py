@@ -46,35 +46,39 @@ def canonical_rows(frame: pl.DataFrame) -> list[bytes]:
     """
     if not frame.width:
         raise BrokenInvariant("log records: a frame without columns has no rows to write.")
-    # Where nothing is null one flat concatenation does, which is several times faster than one per field.
-    parts = [_field(frame[name]) for name in sorted(frame.columns)]
-    if not any(column.null_count() for column in frame.get_columns()):
-        fields = pl.concat_str([part for field in parts for part in (pl.lit(","), *field)][1:])
-    else:
-        fields = pl.concat_str([pl.concat_str(field) for field in parts], separator=",", ignore_nulls=True)
-    bodies = frame.select(pl.concat_str(pl.lit("{"), fields, pl.lit("}")).alias("body"))["body"]
+    fields = [_field(frame[name]) for name in sorted(frame.columns)]
+    if any(column.null_count() for column in frame.get_columns()):
+        parts = [pl.concat_str(pl.lit(before), value, pl.lit(after)) for before, value, after in fields]
+        row = pl.concat_str(pl.lit("{"), pl.concat_str(parts, separator=",", ignore_nulls=True), pl.lit("}"))
+    else:  # Faster: all that stands between two values is one literal.
+        parts, text = [], "{"
+        for before, value, after in fields:
+            parts += [pl.lit(text + before), value]
+            text = after + ","
+        row = pl.concat_str(*parts, pl.lit(text[:-1] + "}"))
+    bodies = frame.select(row.alias("body"))["body"]
     _require_length(bodies.str.len_bytes().max() or 0)  # type: ignore[arg-type]
     return bodies.cast(pl.Binary).to_list()
 
 
-def _field(column: pl.Series) -> list[pl.Expr]:
-    """Return the parts of `"name":value` for a column. The value's part is null where the column is."""
+def _field(column: pl.Series) -> tuple[str, pl.Expr, str]:
+    """Return a column's field: what stands before its value, the value (null where the column is), what stands after."""
     name, dtype, value = column.name, column.dtype, pl.col(column.name)
     _require_name(name)
     key = f"{json.dumps(name)}:"
     if dtype == pl.String:
         if column.str.contains(ESCAPED).any():
             value = value.str.replace_many(list(ESCAPES), list(ESCAPES.values()))
-        return [pl.lit(key + '"'), value, pl.lit('"')]
+        return f'{key}"', value, '"'
     if dtype == pl.Int128:
-        return [pl.lit(key + '"'), value.cast(pl.String), pl.lit('"')]
+        return f'{key}"', value.cast(pl.String), '"'
     if dtype == pl.Boolean:
-        return [pl.lit(key), value.cast(pl.UInt8).cast(pl.String)]
+        return key, value.cast(pl.UInt8).cast(pl.String), ""
     if dtype.is_integer():
         low, high = column.min(), column.max()
         if (isinstance(low, int) and low < -INTEGER_MAX) or (isinstance(high, int) and high > INTEGER_MAX):
             raise BrokenInvariant(f"log records: {name} holds an integer of 2^53 or more. Write amounts as Int128.")
-        return [pl.lit(key), value.cast(pl.String)]
+        return key, value.cast(pl.String), ""
     raise BrokenInvariant(f"log records: {name} is {dtype}. Only texts, integers and flags have one form.")
 
 
