@@ -66,6 +66,8 @@ def prove(
     trine prove ID: a posting or an instruction.
     trine prove CYCLE: all of it, as an evidence pack with its verifier.
     """
+    from assets.evidence.pack import VERIFIER
+
     place = home_at(home, records_url)
     batch = settled_batch(place, cycle_id)
     log = place.log()
@@ -87,7 +89,7 @@ def prove(
     path.write_text(proof.text())
     verifier = path.parent / "verify.py"
     if not verifier.exists():
-        shutil.copyfile(_verifier(), verifier)
+        shutil.copyfile(VERIFIER, verifier)
     key = log.keys()[-1].text()
     out.print(f"{path}: leaf {proof.index:,}. Check it anywhere:\n  python {verifier} {path} --key {key}", markup=False)
 
@@ -143,10 +145,3 @@ def _write_pack(place: Any, log: Any, batch: dict[str, Any], folder: Path) -> No
             },
             consistency=log.growth(earlier[-1]).text() if earlier else None,
         )
-        shutil.copyfile(_verifier(), folder / "verify.py")
-
-
-def _verifier() -> Path:
-    from assets.evidence import verify as module
-
-    return Path(module.__file__)
