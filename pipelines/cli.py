@@ -52,6 +52,24 @@ def settle(source: Path, cycle_id: str | None, home: Path | None, records_url: s
 
 
 @main.command()
+@kept
+@answering
+def migrate(home: Path | None, records_url: str) -> None:
+    """Make the records' tables, or bring them up to date. On PostgreSQL with a login that may: docs/how-to."""
+    from assets.ledger.database import roles_missing
+
+    store = _home(home, records_url).store()
+    with store.engine.connect() as connection:
+        missing = roles_missing(connection)
+    out.print("The tables of the records are up to date.")
+    if missing:
+        out.print(
+            f"Without roles: {', '.join(missing)}. Whoever may write these tables may change what is recorded. "
+            "docs/how-to/run-on-postgresql.md says how a database gets them."
+        )
+
+
+@main.command()
 @click.option("--cycle", "cycle_id", default=None, help="Default: the last committed cycle.")
 @click.option("--quarantine", is_flag=True, help="List what was kept out, and why.")
 @click.option("--waiting", is_flag=True, help="List the chains and fills that wait, and why.")

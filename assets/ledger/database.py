@@ -14,15 +14,18 @@ from typing import Any
 import polars as pl
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
-from sqlalchemy import Column, Connection, Table, create_engine, event, func, insert, select
+from sqlalchemy import Column, Connection, MetaData, Table, bindparam, create_engine, event, func, insert, select, text
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from assets.ledger.canonical import canonical
 from assets.ledger.merkle import leaf_hash
 from schemas import records
-from schemas.errors import BrokenInvariant, RefusedInput
+from schemas.errors import BrokenInvariant, RefusedInput, Unusable
 from schemas.records import FACTS, AtomsType, log_entries, log_frames
 
 MIGRATIONS = Path(records.__file__).parent / "migrations"
@@ -31,6 +34,11 @@ SQLITE_SETTINGS = {
     "synchronous": 2,
     "foreign_keys": 1,
 }  # 2 is FULL: NORMAL loses commits.
+# What PostgreSQL's settings must not be. Off, they lose commits or tear pages when the power fails.
+POSTGRESQL_REFUSED = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+ROLES = ("trine_owner", "trine_app", "trine_auditor", "trine_compliance", "trine_witness")
+MAY_NOT = ("42501", "25006")  # PostgreSQL's codes for a missing right, and for a transaction that may only read.
+COPIED_ROWS_MIN = 500  # Fewer rows are inserted sooner than a table for their passage is made.
 TRINE_LOCK = 0x7472696E65  # 'trine' in ASCII: PostgreSQL's advisory locks are numbers.
 
 
@@ -49,35 +57,44 @@ class Database:
         event.listen(self.engine, "begin", _one_at_a_time)
 
     def migrate(self) -> None:
-        """Make or migrate the tables, and assert the settings that durability rests on."""
+        """Make or migrate the tables, and assert the settings that durability rests on.
+
+        Tables that are today's are only looked at, so a login that may not change them can use them. Raises RefusedInput
+        when they are not today's and this login may not migrate them, or a newer Trine made them.
+        """
         database, sqlite = make_url(self.url).database, self.engine.dialect.name == "sqlite"
         if sqlite and database:
             Path(database).parent.mkdir(parents=True, exist_ok=True)
         config = Config()
         config.set_main_option("script_location", str(MIGRATIONS))
+        head = ScriptDirectory.from_config(config).get_current_head()
         try:
             with self.engine.connect() as connection:
                 if sqlite:  # A table that others refer to cannot be made anew otherwise; outside any transaction.
                     connection.connection.driver_connection.execute("PRAGMA foreign_keys = 0")  # type: ignore[union-attr]
                 with connection.begin():
-                    config.attributes["connection"] = connection
-                    command.upgrade(config, "head")
-                    if sqlite and connection.exec_driver_sql("PRAGMA foreign_key_check").first():
-                        raise BrokenInvariant("a migration broke a reference between tables. Nothing was changed.")
-                    adopt(connection)
+                    if MigrationContext.configure(connection).get_current_revision() != head:
+                        _become_owner(connection)
+                        config.attributes["connection"] = connection
+                        command.upgrade(config, "head")
+                        if sqlite and connection.exec_driver_sql("PRAGMA foreign_key_check").first():
+                            raise BrokenInvariant("a migration broke a reference between tables. Nothing was changed.")
+                        adopt(connection)
         except CommandError:
             raise RefusedInput(
                 "the records were written by a newer Trine than this one, which does not know their tables. Nothing was "
                 "changed. Run them with the newer one."
             ) from None
-        if sqlite:
-            with self.engine.connect() as connection:
-                for name, wanted in SQLITE_SETTINGS.items():
-                    found = connection.exec_driver_sql(f"PRAGMA {name}").scalar()
-                    if found != wanted:
-                        raise BrokenInvariant(
-                            f"SQLite's {name} is {found!r} and must be {wanted!r}: a commit could be lost."
-                        )
+        except DBAPIError as error:
+            if getattr(error.orig, "sqlstate", None) not in MAY_NOT:
+                raise
+            raise RefusedInput(
+                "the tables of the records are not those of this Trine, and this login may not change them. Nothing was "
+                "changed. Run `trine migrate --records URL` once, with the URL of a login that may: "
+                "docs/how-to/run-on-postgresql.md."
+            ) from None
+        with self.engine.connect() as connection:
+            (_require_sqlite if sqlite else _require_postgresql)(connection)
 
     def rows(self, table: str, batch_id: str) -> pl.DataFrame:
         """Return a batch's rows of a table, amounts as Int128, sorted by its key."""
@@ -93,7 +110,7 @@ def keep(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> No
     if not rows:
         return
     kept = [{column.name: row.get(column.name) for column in table.columns} for row in rows]
-    connection.execute(insert(table), kept)
+    _insert(connection, table, kept)
     log(connection, table, kept)
 
 
@@ -108,7 +125,7 @@ def log(connection: Connection, table: Table, rows: Iterable[Any]) -> None:
              "leaf_hash": leaf_hash(body).hex(), "body": body.decode()}
         )  # fmt: skip
     if entries:
-        connection.execute(insert(log_entries), entries)
+        _insert(connection, log_entries, entries)
 
 
 def keep_frame(connection: Connection, batch_id: str, name: str, digest: str, rows: int) -> None:
@@ -162,10 +179,85 @@ def key_of(table: Table, row: Any) -> str:
     return json.dumps([row[column.name] for column in keys], ensure_ascii=False, separators=(",", ":"))
 
 
+def roles_missing(connection: Connection) -> list[str]:
+    """Return which of Trine's roles are not there, or have no rights in these tables. On SQLite there are none to miss."""
+    if connection.dialect.name == "sqlite":
+        return []
+    query = text(
+        "SELECT rolname FROM pg_roles WHERE rolname IN :roles AND has_table_privilege(oid, to_regclass(:known), 'SELECT') "
+        "AND (rolname <> 'trine_owner' OR rolname = (SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = "
+        "to_regclass(:known)))"
+    ).bindparams(bindparam("roles", ROLES, expanding=True), known="alembic_version")
+    found = set(connection.execute(query).scalars())
+    return [role for role in ROLES if role not in found]
+
+
 def frame_schema(table: Table) -> dict[str, Any]:
     """Return the Polars types of a table's columns."""
     kinds = {"AtomsType": pl.Int128, "Integer": pl.Int64}
     return {column.name: kinds.get(type(column.type).__name__, pl.String) for column in table.columns}
+
+
+def _insert(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
+    """Insert rows that have a value, or None, for every column; many at once by PostgreSQL's COPY.
+
+    COPY cannot write a table with row-level security: the rows pass through a temporary one.
+    """
+    if connection.dialect.name == "sqlite" or len(rows) < COPIED_ROWS_MIN:
+        connection.execute(insert(table), rows)
+        return
+    columns = [Column(column.name, column.type) for column in table.columns]
+    incoming = Table(f"incoming_{table.name}", MetaData(), *columns, prefixes=["TEMPORARY"])
+    incoming.create(connection, checkfirst=False)
+    _copy(connection, incoming, rows)
+    connection.execute(insert(table).from_select([column.name for column in columns], select(incoming)))
+    incoming.drop(connection, checkfirst=False)
+
+
+def _copy(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
+    """Write rows with COPY, as the transaction's own connection does it. Raises what an insert would raise."""
+    dialect = connection.dialect
+    driver: Any = connection.connection.driver_connection
+    columns = list(table.columns)
+    kinds = [column.type.dialect_impl(dialect) for column in columns]
+    to_sql = [(column.name, kind.bind_processor(dialect)) for column, kind in zip(columns, kinds, strict=True)]
+    statement = f"COPY {dialect.identifier_preparer.format_table(table)} FROM STDIN (FORMAT BINARY)"
+    try:
+        with driver.cursor() as cursor, cursor.copy(statement) as copy:
+            copy.set_types([kind.compile(dialect).partition("(")[0].lower() for kind in kinds])
+            for row in rows:
+                copy.write_row([process(row[name]) if process else row[name] for name, process in to_sql])
+    except Exception as error:
+        raise DBAPIError.instance(
+            statement, None, error, dialect.loaded_dbapi.Error, hide_parameters=True, dialect=dialect
+        ) from error
+
+
+def _become_owner(connection: Connection) -> None:
+    """Let what a migration makes belong to whom the tables belong to already."""
+    if connection.dialect.name == "sqlite":
+        return
+    owner = connection.exec_driver_sql(
+        "SELECT quote_ident(pg_get_userbyid(relowner)) FROM pg_class WHERE oid = to_regclass('alembic_version')"
+    ).scalar()
+    if owner:
+        connection.exec_driver_sql(f"SET LOCAL ROLE {owner}")
+
+
+def _require_sqlite(connection: Connection) -> None:
+    for name, wanted in SQLITE_SETTINGS.items():
+        found = connection.exec_driver_sql(f"PRAGMA {name}").scalar()
+        if found != wanted:
+            raise BrokenInvariant(f"SQLite's {name} is {found!r} and must be {wanted!r}: a commit could be lost.")
+
+
+def _require_postgresql(connection: Connection) -> None:
+    for name, refused in POSTGRESQL_REFUSED.items():
+        if connection.exec_driver_sql(f"SHOW {name}").scalar() == refused:
+            raise Unusable(
+                f"PostgreSQL's {name} is {refused}: a commit could be lost. Turn it on, for the server as for this "
+                "database and login, then run it again."
+            )
 
 
 def _set_up_sqlite(connection: Any, _: Any) -> None:
