@@ -58,7 +58,7 @@ def migrate(home: Path | None, records_url: str) -> None:
     """Make the records' tables, or bring them up to date. On PostgreSQL with a login that may: docs/how-to."""
     from assets.ledger.database import roles_missing
 
-    store = _home(home, records_url).store()
+    store = home_at(home, records_url).store()
     with store.engine.connect() as connection:
         missing = roles_missing(connection)
     out.print("The tables of the records are up to date.")
