@@ -228,9 +228,7 @@ def _copy(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> N
             for row in rows:
                 copy.write_row([process(row[name]) if process else row[name] for name, process in to_sql])
     except Exception as error:
-        raise DBAPIError.instance(
-            statement, None, error, dialect.loaded_dbapi.Error, hide_parameters=True, dialect=dialect
-        ) from error
+        raise DBAPIError.instance(statement, None, error, dialect.loaded_dbapi.Error, dialect=dialect) from error
 
 
 def _become_owner(connection: Connection) -> None:
