@@ -1,5 +1,6 @@
 """What every command shares: where it speaks, how its errors end, and the options that say where records are."""
 
+import re
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -12,6 +13,7 @@ from rich.console import Console
 from schemas.errors import RefusedInput, TrineError, Unusable
 from schemas.printing import printable_lines
 
+PASSWORD = r"(?<=:)[^:@/]*(?=@)"  # Of a database URL. It is nobody's business in a message.
 P = ParamSpec("P")
 R = TypeVar("R")
 out = Console(highlight=False, soft_wrap=True)
@@ -81,7 +83,7 @@ def settled_batch(place: Any, cycle_id: str | None) -> dict[str, Any]:
     batches: list[dict[str, Any]] = [] if fresh else place.store().settled(cycle_id)
     if not batches:
         raise RefusedInput(
-            f"no committed {'cycle ' + cycle_id[:80] if cycle_id else 'cycle'} in {place.url()}. "
+            f"no committed {'cycle ' + cycle_id[:80] if cycle_id else 'cycle'} in {re.sub(PASSWORD, "", place.url())}. "
             "Settle one first (trine settle), or name another home with --home."
         )
     return batches[-1]
