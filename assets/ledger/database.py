@@ -19,6 +19,7 @@ from sqlalchemy import Column, Connection, Table, create_engine, event, func, in
 from sqlalchemy.engine import make_url
 from sqlalchemy.pool import NullPool
 
+from assets.durable import make_folder
 from assets.ledger.canonical import canonical
 from assets.ledger.merkle import leaf_hash
 from schemas import records
@@ -52,7 +53,7 @@ class Database:
         """Make or migrate the tables, and assert the settings that durability rests on."""
         database, sqlite = make_url(self.url).database, self.engine.dialect.name == "sqlite"
         if sqlite and database:
-            Path(database).parent.mkdir(parents=True, exist_ok=True)
+            make_folder(Path(database).parent)
         config = Config()
         config.set_main_option("script_location", str(MIGRATIONS))
         try:

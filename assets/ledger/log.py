@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, insert, select
 
+from assets.durable import sync
 from assets.frames import FrameStore
 from assets.ledger.canonical import canonical_rows
 from assets.ledger.database import Database, keep, log_size
@@ -74,6 +75,7 @@ class Log:
         write_checkpoint(self.folder, notes[size])
         for length, text in notes.items():
             write_once(second_place, f"{length:012d}.checkpoint", text.encode())
+        sync(second_place)  # One sync for all that an earlier call, stopped halfway, may have left there.
         return checkpoint
 
     def prove(self, position: int) -> Proof:
