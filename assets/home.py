@@ -13,6 +13,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from assets.durable import make_folder, sync, write_file
 from assets.frames import FrameStore
 from assets.intake import SourceFile
 from assets.ledger.log import Log
@@ -109,7 +110,7 @@ class Home(dg.ConfigurableResource):
         digest = digest_of_record([[file.name, file.sha256] for file in files])
         target = self.frozen(digest)
         if not target.exists():
-            target.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(target.parent)
             # A folder of its own: another process may be freezing the same inputs.
             with tempfile.TemporaryDirectory(prefix=f"{digest}.", suffix=".part", dir=target.parent) as folder:
                 beside = Path(folder) / "inputs"
@@ -117,11 +118,14 @@ class Home(dg.ConfigurableResource):
                 for file in files:
                     (beside / file.name).parent.mkdir(parents=True, exist_ok=True)
                     shutil.copyfile(file.path, beside / file.name)
+                for path in (*beside.rglob("*"), beside):
+                    sync(path)
                 try:
                     beside.rename(target)
                 except OSError:
                     if not target.is_dir():  # It is there when the other process was faster.
                         raise
+        sync(target.parent)  # Also where another process put it there, and was stopped before that.
         kept = [SourceFile.of(file.stage, target / file.name, target) for file in files]
         if [file.sha256 for file in kept] != [file.sha256 for file in files]:
             shutil.rmtree(target)
@@ -150,13 +154,14 @@ def inputs_digest(cycle_id: str, manifest_digest: str, policy: Policy, previous:
 
 
 def keep_key(path: Path, key: SignerKey) -> None:
-    """Write a secret key that only its owner can read. One that is there is never written over."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "w") as stream:
-        stream.write(key.text() + "\n")
-        stream.flush()
-        os.fsync(stream.fileno())
+    """Write a secret key that only its owner can read. One that is there is never written over: FileExistsError."""
+
+    def write(beside: Path) -> None:
+        beside.touch(0o600)
+        beside.write_text(key.text() + "\n")
+
+    make_folder(path.parent, 0o700)
+    write_file(path, write, over=False)
 
 
 def trine_version() -> str:

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 import dagster as dg
 
 from assets import checks, inputs
+from assets.attempts import FrameIOManager
 from assets.credit import assets as credit
 from assets.custody import assets as custody
 from assets.fills import assets as fills
-from assets.frames import FrameIOManager
 from assets.funding import assets as funding
 from assets.ledger import assets as ledger
 from assets.netting import assets as netting

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import dagster as dg
 from rich.console import Console
 
+from assets.durable import make_folder
 from assets.partitions import CALENDAR, cycle_of, cycles
 from pipelines.definitions import build_definitions
 from pipelines.resources import CHECKOUT, home_folder
@@ -53,7 +54,7 @@ def run_cycle(cycle_id: str, folder: Path, *, home: Path | None, records_url: st
 @contextmanager
 def _alone(place: Path) -> Iterator[None]:
     """Wait until no other process settles in this home: the second of two then finds the cycle committed."""
-    place.mkdir(parents=True, exist_ok=True)
+    make_folder(place)
     with (place / "settling.lock").open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield

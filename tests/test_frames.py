@@ -10,7 +10,8 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from assets.frames import FrameIOManager, FrameStore
+from assets.attempts import FrameIOManager
+from assets.frames import FrameStore
 from assets.partitions import cycles
 from schemas.atoms import to_disk
 from schemas.digest import digest_of
@@ -109,8 +110,7 @@ def test_a_writer_that_is_killed_leaves_no_frame_and_the_next_one_writes_it(stor
     program = """
 import os, signal, sys
 from pathlib import Path
-from assets.frames import FrameIOManager, FrameStore
-from assets.partitions import cycles
+from assets.frames import FrameStore
 from tests.test_frames import FRAME
 Path.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 FrameStore(Path(sys.argv[1])).write(FRAME)

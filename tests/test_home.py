@@ -34,6 +34,23 @@ def test_two_processes_that_freeze_the_same_folder_both_get_it_whole(
     assert sorted(path.read_text() for path in frozen.rglob("*.csv")) == ["a", "b"]
 
 
+def test_what_was_frozen_is_synced_before_it_has_its_name_and_its_name_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "in" / "venues" / "SPTX").mkdir(parents=True)
+    (tmp_path / "in" / "venues" / "SPTX" / "a.csv").write_text("a")
+    home = Home(folder=str(tmp_path / "home"), inbox="", input_folder=str(tmp_path / "in"))
+    frozen, synced = tmp_path / "home" / "inputs", list[tuple[str, bool]]()
+
+    def seen(path: Path) -> None:
+        synced.append((path.name, any(not each.name.endswith(".part") for each in frozen.iterdir())))
+
+    monkeypatch.setattr(place, "sync", seen)
+    home.freeze(CYCLE)
+    assert sorted(synced[:-1]) == [("SPTX", False), ("a.csv", False), ("inputs", False), ("venues", False)]
+    assert synced[-1] == ("inputs", True)
+
+
 @pytest.mark.parametrize(
     "given",
     [{"execution_minutes": 10**18}, {"waiting_cycles_max": -1}, {"waiting_cycles_max": True}, {"unheard_of": 1}],

@@ -22,6 +22,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
+from assets.durable import make_folder
 from assets.ledger.canonical import canonical
 from assets.ledger.merkle import leaf_hash
 from schemas import records
@@ -64,7 +65,7 @@ class Database:
         """
         database, sqlite = make_url(self.url).database, self.engine.dialect.name == "sqlite"
         if sqlite and database:
-            Path(database).parent.mkdir(parents=True, exist_ok=True)
+            make_folder(Path(database).parent)
         config = Config()
         config.set_main_option("script_location", str(MIGRATIONS))
         head = ScriptDirectory.from_config(config).get_current_head()

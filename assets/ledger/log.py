@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, insert, select
 
+from assets.durable import sync
 from assets.frames import FrameStore
 from assets.ledger.canonical import canonical_rows
 from assets.ledger.database import Database, keep, log_size
@@ -41,8 +42,8 @@ class Log:
         Doing it again changes nothing. A key that signs for the first time becomes a leaf. Raises Tampered when the log
         no longer begins with what was signed before.
         """
+        self.introduce(signers, now)
         with self.store.engine.begin() as connection:
-            self._introduce(connection, signers, now)
             signed = self._signed(connection)
             size, before = log_size(connection), signed[-1] if signed else None
             if before is not None and before.size > size:
@@ -74,7 +75,21 @@ class Log:
         write_checkpoint(self.folder, notes[size])
         for length, text in notes.items():
             write_once(second_place, f"{length:012d}.checkpoint", text.encode())
+        sync(second_place)  # One sync for all that an earlier call, stopped halfway, may have left there.
         return checkpoint
+
+    def introduce(self, signers: Sequence[SignerKey], now: str) -> None:
+        """Make each key that signs for the first time a leaf.
+
+        In a transaction of its own: `publish` writes files before it commits, and what they hold must not be taken back.
+        """
+        with self.store.engine.begin() as connection:
+            known = set(connection.execute(select(keys.c.verifier_key)).scalars())
+            new = [signer.verifier for signer in signers if signer.verifier.text() not in known]
+            keep(
+                connection, keys,
+                [{"key_id": f"{key.name}+{key.key_id.hex()}", "verifier_key": key.text(), "recorded_at": now} for key in new],
+            )  # fmt: skip
 
     def prove(self, position: int) -> Proof:
         """Return the proof that the leaf at `position` is in the newest checkpoint. RefusedInput when none holds it yet."""
@@ -147,14 +162,6 @@ class Log:
         for span in spans:
             leaves += [Leaf(span.position + place, body) for place, body in enumerate(self._bodies(span))]
         return sorted(leaves)
-
-    def _introduce(self, connection: Connection, signers: Sequence[SignerKey], now: str) -> None:
-        known = set(connection.execute(select(keys.c.verifier_key)).scalars())
-        new = [signer.verifier for signer in signers if signer.verifier.text() not in known]
-        keep(
-            connection, keys,
-            [{"key_id": f"{key.name}+{key.key_id.hex()}", "verifier_key": key.text(), "recorded_at": now} for key in new],
-        )  # fmt: skip
 
     def _signed(self, connection: Connection) -> list[Any]:
         return list(connection.execute(select(checkpoints).order_by(checkpoints.c.size)).all())

@@ -8,11 +8,11 @@ A tile at the right edge is partial: its name ends in `.p/` and how many it hold
 and what is written twice must be the same: other bytes mean that the log was rewritten.
 """
 
-import os
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 
+from assets.durable import keep_name, write_file
 from assets.ledger.canonical import BODY_BYTES_MAX
 from assets.ledger.merkle import HASH_BYTES, leaf_hash, root_of
 from schemas.errors import BrokenInvariant
@@ -53,7 +53,7 @@ def write_hashes(folder: Path, first_index: int, hashes: Sequence[bytes]) -> Non
         nodes = [*known, *hashes]
         tiles = [nodes[at : at + WIDTH] for at in range(0, len(nodes), WIDTH)]
         for number, tile in enumerate(tiles, first_index // WIDTH):
-            write_once(folder, tile_path(level, number, len(tile)), b"".join(tile))
+            _write_tile(folder, tile_path(level, number, len(tile)), b"".join(tile))
         hashes = [root_of(tile) for tile in tiles if len(tile) == WIDTH]
         first_index, level = first_index // WIDTH, level + 1
 
@@ -68,12 +68,12 @@ def write_bodies(folder: Path, first_index: int, bodies: Sequence[bytes]) -> Non
     for at in range(0, len(entries), WIDTH):
         bundle = entries[at : at + WIDTH]
         parts = chain.from_iterable((len(body).to_bytes(2, "big"), body) for body in bundle)
-        write_once(folder, tile_path("entries", (first_index + at) // WIDTH, len(bundle)), b"".join(parts))
+        _write_tile(folder, tile_path("entries", (first_index + at) // WIDTH, len(bundle)), b"".join(parts))
 
 
 def write_checkpoint(folder: Path, note: str) -> None:
     """Put the signed note in place. Write the tiles of its size first."""
-    _write(folder / "checkpoint", note.encode())
+    write_file(folder / "checkpoint", note.encode())
 
 
 class TileReader:
@@ -147,37 +147,17 @@ def _read(folder: Path, partial: str, full: str) -> bytes:
 
 
 def write_once(folder: Path, name: str, data: bytes) -> None:
-    """Write a file that never changes. Raises BrokenInvariant when it is there with other bytes."""
+    """Write a file that never changes. Raises BrokenInvariant when it is there with other bytes.
+
+    The name of one that is there is not synced: whoever wrote it may have been stopped before that.
+    """
     path = folder / name
     if not path.is_file():
-        _write(path, data)
+        write_file(path, data)
     elif path.read_bytes() != data:
         raise BrokenInvariant(f"{name}: it is there with other bytes, so the log was rewritten. Nothing was changed.")
 
 
-def _write(path: Path, data: bytes) -> None:
-    """Write beside, make it durable, and put it in place: a reader sees all of it or nothing."""
-    _make_folder(path.parent)
-    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
-    with beside.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
-    _sync(path.parent)
-
-
-def _make_folder(folder: Path) -> None:
-    if not folder.is_dir():
-        _make_folder(folder.parent)
-        folder.mkdir(exist_ok=True)
-        _sync(folder.parent)
-
-
-def _sync(folder: Path) -> None:
-    """Make the names in a folder durable: without it a power loss may forget a file that was itself synced."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _write_tile(folder: Path, name: str, data: bytes) -> None:
+    write_once(folder, name, data)
+    keep_name(folder / name)

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.faults.judge import Kind, Undisturbed
-from tests.faults.workload import life, records_in
+from tests.faults.workload import Home, life
+
+CALLS = 13  # Those of the first cycle; its last one signs the log.
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +25,7 @@ def lived(folder: Path, calls: int) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("calls", range(8))
+@pytest.mark.parametrize("calls", range(CALLS))
 def test_a_life_that_stops_between_two_calls_is_well_and_one_call_more_or_less_is_not(
     undisturbed: Undisturbed, calls: int, tmp_path: Path
 ) -> None:
@@ -42,24 +44,44 @@ def test_a_life_that_stops_between_two_calls_is_well_and_one_call_more_or_less_i
 @pytest.mark.parametrize(
     "damage",
     ["DELETE FROM postings WHERE posting_id IN (SELECT min(posting_id) FROM postings)",
-     "UPDATE holds SET held_atoms = held_atoms || '0'", "UPDATE batches SET state = 'PROPOSED'",
-     "DROP INDEX uq_batches_committed_cycle"],
+     "UPDATE holds SET held_atoms = held_atoms || '0'", "UPDATE transitions SET state_after = 'CUT'",
+     "DROP INDEX uq_batches_settled_cycle"],
 )  # fmt: skip
 def test_a_row_that_is_missing_or_changed_is_seen(undisturbed: Undisturbed, damage: str, tmp_path: Path) -> None:
-    lived(tmp_path, 8)
-    with closing(sqlite3.connect(records_in(tmp_path))) as connection, connection:
+    lived(tmp_path, CALLS)
+    with closing(sqlite3.connect(Home(tmp_path).records)) as connection, connection:
         connection.execute(damage)
-    flaw = undisturbed.judge(tmp_path, 8)
+    flaw = undisturbed.judge(tmp_path, CALLS)
     assert flaw is not None
     assert flaw.kind == Kind.TORN
 
 
+def test_a_file_of_the_log_that_is_gone_or_another_is_seen(undisturbed: Undisturbed, tmp_path: Path) -> None:
+    [path] = Home(lived(tmp_path, CALLS)).copies.iterdir()
+    path.write_bytes(path.read_bytes() + b"\n")
+    torn = undisturbed.judge(tmp_path, CALLS)
+    path.unlink()
+    lost = undisturbed.judge(tmp_path, CALLS)
+    assert torn is not None
+    assert lost is not None
+    assert (torn.kind, lost.kind) == (Kind.TORN, Kind.LOST)
+
+
+def test_work_whose_end_the_audit_does_not_accept_is_seen(undisturbed: Undisturbed, tmp_path: Path) -> None:
+    lived(tmp_path, CALLS)
+    (tmp_path / "inputs").mkdir()
+    (tmp_path / "inputs" / "file").write_text("nobody cut this")
+    flaw = undisturbed.judge(tmp_path, CALLS)
+    assert flaw is not None
+    assert flaw.what.startswith("the work was ended and does not agree with the log")
+
+
 @pytest.mark.parametrize("name", ["records.sqlite", "*.parquet"])
 def test_a_file_whose_second_half_is_zeros_is_seen(undisturbed: Undisturbed, name: str, tmp_path: Path) -> None:
-    path = next(lived(tmp_path, 8).rglob(name))
+    path = next(lived(tmp_path, CALLS).rglob(name))
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2] + bytes(len(content) - len(content) // 2))
-    flaw = undisturbed.judge(tmp_path, 8)
+    flaw = undisturbed.judge(tmp_path, CALLS)
     assert flaw is not None
     assert flaw.kind == Kind.TORN
     assert "cannot be read" in flaw.what

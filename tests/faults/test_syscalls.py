@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.faults.calls import Call, require_strace
 from tests.faults.judge import Kind
 from tests.faults.power_loss import Recording
@@ -10,6 +12,7 @@ from tests.faults.syscalls import FAULTS, cases_of, fail_calls
 CASES = 60
 
 
+@pytest.mark.full
 def test_every_kind_of_call_may_fail_in_every_way_and_nothing_acknowledged_is_lost() -> None:
     require_strace()
     tried = fail_calls(CASES)
@@ -19,6 +22,7 @@ def test_every_kind_of_call_may_fail_in_every_way_and_nothing_acknowledged_is_lo
     assert tried.met >= CASES * 9 // 10
 
 
+@pytest.mark.full
 def test_a_process_that_acknowledges_before_it_has_done_is_found_out() -> None:
     require_strace()
     tried = fail_calls(CASES // 4, weaker=("patience",))

@@ -5,84 +5,96 @@ import multiprocessing
 import os
 import resource
 import signal
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cache
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NamedTuple
 
-import polars as pl
 from polars.exceptions import PolarsError
 from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool
 
-import assets.frames
+import assets.durable
+import assets.ledger.database
 from assets.frames import FrameStore
-from assets.ledger.store import SQLITE_SETTINGS, DatabaseError, Proposal, Store
-from assets.settlement.instruct import Plan
+from assets.ledger.database import SQLITE_SETTINGS
+from assets.ledger.log import Log
+from assets.ledger.note import SignerKey
+from assets.ledger.store import DatabaseError, Store
+from schemas.digest import digest_of_record
 from schemas.errors import TrineError
-from tests.test_store import CYCLE, NEXT, RULES, proposed, verdicts
+from tests.batches import CYCLE, NEXT, STEPS, Life, at_noon, life_of
 
 ACKNOWLEDGED, DONE = b"this call has returned", b"done"
 # What a process may say of a machine that fails it. Anything else is a fault of ours.
 HONEST = (TrineError, DatabaseError, OSError, PolarsError)
 PR_SET_PTRACER, ANYONE = 0x59616D61, -1
 SECONDS_MAX = 60
+SIGNER = SignerKey("trine.example/log", bytes(32))
+NO_INPUTS = digest_of_record([])
 # Imported once, then forked: the import takes seconds, and no Polars code has run when it is done.
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload([__name__])
 # Each takes one guard away, so that the harness can show that it would notice.
 WEAKER: dict[str, Callable[[], None]] = {
     "synchronous": lambda: SQLITE_SETTINGS.update(synchronous=1),
-    "sync": lambda: setattr(assets.frames, "_sync", lambda _: None),
+    "sync": lambda: setattr(assets.durable, "sync", lambda _: None),
+    "folder": lambda: setattr(assets.ledger.database, "make_folder", lambda folder: folder.mkdir(exist_ok=True)),
     "patience": lambda: globals().update(life=_hasty(life)),
 }
 
 
 @cache
-def plan_of(cycle_id: str, previous_batch_id: str | None) -> tuple[Proposal, Plan]:
-    return proposed(cycle_id, previous_batch_id=previous_batch_id)
+def batch_of(cycle_id: str) -> Life:
+    batch = life_of(cycle_id)
+    return replace(batch, cycle={**batch.cycle, "manifest_digest": NO_INPUTS})
 
 
-def records_in(folder: Path) -> Path:
-    return folder / "records.sqlite"
+class Home:
+    """Where a life keeps its things, in a folder that is empty at first."""
+
+    def __init__(self, folder: Path) -> None:
+        self.records = folder / "home" / "records.sqlite"  # In a folder that is made for it.
+        self.frames, self.log, self.copies = folder / "frames", folder / "log", folder / "second place"
+
+    def store(self) -> Store:
+        return Store(f"sqlite:///{self.records}", at_noon)
 
 
-def life(folder: Path) -> Iterator[str]:
-    """Settle two cycles in a folder and give the name of each call that has returned.
+def life(folder: Path, now: str = "2026-11-02T12:00:00+00:00") -> Iterator[str]:
+    """Settle two cycles in a folder, sign the log after each, and give the name of each call that has returned.
 
     This is the one list of steps. Begun again on what an earlier one left it does what is missing. It asks no clock:
-    two undisturbed lives write the same rows.
+    two undisturbed lives write the same rows. `now` is when a key is introduced.
     """
-    store = Store(f"sqlite:///{records_in(folder)}").prepare()
+    home = Home(folder)
+    store = home.store().prepare()
     yield "prepare"
-    first = yield from cycle(store, folder, CYCLE, None)
+    yield from cycle(home, store, CYCLE, now)
     # While another process reads, SQLite does not move its log into the database at the end of each connection.
     with create_engine(store.url, poolclass=NullPool).connect() as reader:
         reader.exec_driver_sql("SELECT count(*) FROM batches").all()
-        if not store.committed(NEXT):
-            left = store.propose(plan_of(NEXT, first)[0])
-            yield "propose what is given up"
-            store.abort(left, "given up")
-            yield "abort"
-        yield from cycle(store, folder, NEXT, first)
+        yield from cycle(home, store, NEXT, now)
 
 
-def cycle(store: Store, folder: Path, cycle_id: str, previous: str | None) -> Generator[str, None, str]:
-    """Keep a cycle's frames, propose, judge and commit it. Returns the batch that is committed."""
-    proposal, plan = plan_of(cycle_id, previous)
-    for name, frame in (("accounts", plan.accounts), ("instructions", plan.instructions), ("postings", plan.postings)):
-        # The cycles' amounts are the same: without their name the second would find the frames of the first.
-        FrameStore(folder / "frames").write(frame.with_columns(of=pl.lit(cycle_id)))
+def cycle(home: Home, store: Store, cycle_id: str, now: str) -> Iterator[str]:
+    """Begin a cycle's batch or take it over, keep its frames, take it through its life, and sign the log."""
+    batch, frames = batch_of(cycle_id), FrameStore(home.frames)
+    claim = batch.begin(store)
+    yield "begin"
+    for name, frame in (("postings", batch.planned.postings), ("settlements", batch.settlements)):
+        frames.write(frame)
         yield f"keep {name}"
-    if not store.committed(cycle_id):
-        batch_id = store.propose(proposal)
-        yield "propose"
-        store.record_verdicts(batch_id, verdicts(*RULES))
-        yield "record verdicts"
-        store.commit(batch_id, plan.postings, RULES)
-        yield "commit"
-    return str(store.committed(cycle_id)[0]["batch_id"])
+    for name, step in STEPS.items():
+        step(store, claim, batch)
+        yield name
+    log = Log(store, frames, home.log)
+    log.introduce([SIGNER], now)  # What `publish` does first, in a transaction of its own.
+    yield "introduce"
+    log.publish([SIGNER], home.copies, now)
+    yield "publish"
 
 
 def _hasty(patient: Callable[[Path], Iterator[str]]) -> Callable[[Path], Iterator[str]]:
