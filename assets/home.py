@@ -1,5 +1,6 @@
 """Where a deployment keeps its things, as one Dagster resource."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -16,8 +17,9 @@ import polars as pl
 from assets.frames import FrameStore
 from assets.intake import SourceFile
 from assets.ledger.log import Log
-from assets.ledger.note import SignerKey
+from assets.ledger.note import SignerKey, VerifierKey
 from assets.ledger.store import Store
+from assets.ledger.tiles import sync_folder
 from schemas.cycle import Policy
 from schemas.digest import digest_of_record
 from schemas.errors import RefusedInput
@@ -67,12 +69,35 @@ class Home(dg.ConfigurableResource):
                 raise RefusedInput(
                     f"there is no signing key at {path}. Make one with `trine key new`. Nothing was signed."
                 )
-            keep_key(path, SignerKey.generate(os.environ.get("TRINE_LOG_NAME") or "trine.example/log"))
+            with contextlib.suppress(FileExistsError):  # Another process was faster, and its key is the one.
+                keep_key(path, SignerKey.generate(os.environ.get("TRINE_LOG_NAME") or "trine.example/log"))
         return SignerKey.parse(path.read_text().strip())
 
     def key_file(self) -> Path:
         """Return where the signing key is kept."""
         return Path(os.environ.get("TRINE_SIGNING_KEY_FILE") or Path(self.folder) / "keys" / "log.key")
+
+    def rotate_key(self) -> VerifierKey:
+        """Hand the log over to a new key and return its public half. The old one stays, as `<file>.<key id>`.
+
+        Called again after a crash, it goes on with the same new key. RefusedInput where the key is not in a file.
+        """
+        if os.environ.get("TRINE_SIGNING_KEY"):
+            raise RefusedInput(
+                "the signing key is in TRINE_SIGNING_KEY, where no other can be put. Give a file, TRINE_SIGNING_KEY_FILE. "
+                "Nothing was changed."
+            )
+        path, old, store = self.key_file(), self.signer(), self.store()
+        coming, kept = path.with_name(f"{path.name}.new"), path.with_name(f"{path.name}.{old.verifier.key_id.hex()}")
+        if not coming.exists():
+            keep_key(coming, SignerKey.generate(old.name))
+        new = SignerKey.parse(coming.read_text().strip())
+        self.log().rotate(old, new, self.copies(), store.now())
+        if not kept.exists():
+            kept.hardlink_to(path)
+        coming.replace(path)
+        sync_folder(path.parent)
+        return new.verifier
 
     def publish(self) -> None:
         """Sign the log and write its files, unless another role does."""
@@ -150,13 +175,18 @@ def inputs_digest(cycle_id: str, manifest_digest: str, policy: Policy, previous:
 
 
 def keep_key(path: Path, key: SignerKey) -> None:
-    """Write a secret key that only its owner can read. One that is there is never written over."""
+    """Write a secret key that only its owner can read: all of it or nothing. FileExistsError when one is there."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "w") as stream:
-        stream.write(key.text() + "\n")
-        stream.flush()
-        os.fsync(stream.fileno())
+    handle, beside = tempfile.mkstemp(prefix=f"{path.name}.", suffix=".part", dir=path.parent)  # Mode 0600.
+    try:
+        with os.fdopen(handle, "w") as stream:
+            stream.write(key.text() + "\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+        path.hardlink_to(beside)
+    finally:
+        Path(beside).unlink()
+    sync_folder(path.parent)
 
 
 def trine_version() -> str:

@@ -41,14 +41,16 @@ class Log:
         Doing it again changes nothing. A key that signs for the first time becomes a leaf. Raises Tampered when the log
         no longer begins with what was signed before.
         """
-        with self.store.engine.begin() as connection:
+        with self.store.engine.begin() as connection:  # Before any file: what is in one must not be forgotten here.
             self._introduce(connection, signers, now)
+        with self.store.engine.begin() as connection:
             signed = self._signed(connection)
             size, before = log_size(connection), signed[-1] if signed else None
             if before is not None and before.size > size:
                 raise Tampered(
                     f"the log has {size:,} leaves and {before.size:,} were signed: it was cut. Nothing was signed."
                 )
+            _require_own_keys(connection, before.size if before is not None else 0, signers)
             first = self._written(before)
             leaves = list(self._leaves(connection, first))
             bodies = [leaf.body for leaf in leaves]
@@ -75,6 +77,16 @@ class Log:
         for length, text in notes.items():
             write_once(second_place, f"{length:012d}.checkpoint", text.encode())
         return checkpoint
+
+    def rotate(self, old: SignerKey, new: SignerKey, second_place: Path, now: str) -> Checkpoint:
+        """Hand the log over to a new key: it becomes a leaf under a checkpoint that both sign. After that it signs alone.
+
+        Doing it again changes nothing. Who trusts the old key follows to the new one, because its leaf is under the old
+        one's signature. RefusedInput for the same key, or one of another log.
+        """
+        if new == old or new.name != old.name:
+            raise RefusedInput(f"the log {old.name} goes on with another key of the same name. Nothing was signed.")
+        return self.publish([old, new], second_place, now)
 
     def prove(self, position: int) -> Proof:
         """Return the proof that the leaf at `position` is in the newest checkpoint. RefusedInput when none holds it yet."""
@@ -185,3 +197,14 @@ class Log:
 
     def _bodies(self, span: Any) -> list[bytes]:
         return canonical_rows(self.frames.read(span.digest))
+
+
+def _require_own_keys(connection: Connection, signed: int, signers: Sequence[SignerKey]) -> None:
+    """Raise Tampered when a key that was not signed over before is none of ours: a signature would make others trust it."""
+    new = select(log_entries.c.body).where(log_entries.c.source == "keys", log_entries.c.position >= signed)
+    said = {json.loads(body)["verifier_key"] for body in connection.execute(new).scalars()}
+    if said - {signer.verifier.text() for signer in signers}:
+        raise Tampered(
+            "a key was added to the log that is not its signer's. Nothing was signed. If a change of keys was interrupted, "
+            "finish it; otherwise someone wrote to the records who may not."
+        )
