@@ -1,5 +1,6 @@
 """Where a deployment keeps its things, as one Dagster resource."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -17,7 +18,7 @@ from assets.durable import make_folder, sync, write_file
 from assets.frames import FrameStore
 from assets.intake import SourceFile
 from assets.ledger.log import Log
-from assets.ledger.note import SignerKey
+from assets.ledger.note import SignerKey, VerifierKey
 from assets.ledger.store import Store
 from schemas.cycle import Policy
 from schemas.digest import digest_of_record
@@ -66,14 +67,43 @@ class Home(dg.ConfigurableResource):
         if not path.exists():
             if "TRINE_SIGNING_KEY_FILE" in os.environ:
                 raise RefusedInput(
-                    f"there is no signing key at {path}. Make one with `trine key new`. Nothing was signed."
+                    f"there is no signing key at {path}. Make one with `trine key --new`. Nothing was signed."
                 )
-            keep_key(path, SignerKey.generate(os.environ.get("TRINE_LOG_NAME") or "trine.example/log"))
+            with contextlib.suppress(FileExistsError):  # Another process was faster, and its key is the one.
+                self.new_key()
         return SignerKey.parse(path.read_text().strip())
+
+    def new_key(self) -> VerifierKey:
+        """Make the signing key. FileExistsError when there is one: a log goes on with its key, or hands over to another."""
+        key = SignerKey.generate(os.environ.get("TRINE_LOG_NAME") or "trine.example/log")
+        keep_key(self.key_file(), key)
+        return key.verifier
 
     def key_file(self) -> Path:
         """Return where the signing key is kept."""
         return Path(os.environ.get("TRINE_SIGNING_KEY_FILE") or Path(self.folder) / "keys" / "log.key")
+
+    def rotate_key(self) -> VerifierKey:
+        """Hand the log over to a new key and return its public half. The old one stays, as `<file>.<key id>`.
+
+        Called again after a crash, it goes on with the same new key. RefusedInput where the key is not in a file.
+        """
+        if os.environ.get("TRINE_SIGNING_KEY"):
+            raise RefusedInput(
+                "the signing key is in TRINE_SIGNING_KEY, where no other can be put. Give a file, TRINE_SIGNING_KEY_FILE. "
+                "Nothing was changed."
+            )
+        path, old, store = self.key_file(), self.signer(), self.store()
+        coming, kept = path.with_name(f"{path.name}.new"), path.with_name(f"{path.name}.{old.verifier.key_id.hex()}")
+        if not coming.exists():
+            keep_key(coming, SignerKey.generate(old.name))
+        new = SignerKey.parse(coming.read_text().strip())
+        self.log().rotate(old, new, self.copies(), store.now())
+        if not kept.exists():
+            kept.hardlink_to(path)
+        coming.replace(path)
+        sync(path.parent)
+        return new.verifier
 
     def publish(self) -> None:
         """Sign the log and write its files, unless another role does."""

@@ -83,7 +83,7 @@ def settled_batch(place: Any, cycle_id: str | None) -> dict[str, Any]:
     batches: list[dict[str, Any]] = [] if fresh else place.store().settled(cycle_id)
     if not batches:
         raise RefusedInput(
-            f"no committed {'cycle ' + cycle_id[:80] if cycle_id else 'cycle'} in {re.sub(PASSWORD, "", place.url())}. "
+            f"no committed {'cycle ' + cycle_id[:80] if cycle_id else 'cycle'} in {re.sub(PASSWORD, '', place.url())}. "
             "Settle one first (trine settle), or name another home with --home."
         )
     return batches[-1]

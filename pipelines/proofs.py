@@ -106,12 +106,24 @@ def sign(home: Path | None, records_url: str) -> None:
 
 
 @click.command()
+@click.option("--new", is_flag=True, help="Make the signing key where there is none yet.")
+@click.option("--rotate", is_flag=True, help="Hand the log over to a new key, under a checkpoint that both sign.")
 @kept
 @answering
-def key(home: Path | None, records_url: str) -> None:
+def key(new: bool, rotate: bool, home: Path | None, records_url: str) -> None:
     """Print the keys that checkpoints are verified with, oldest first. Hand them to those who will check."""
     place = home_at(home, records_url)
+    if new:
+        try:
+            click.echo(place.new_key().text())
+        except FileExistsError:
+            raise RefusedInput(
+                f"there is a signing key at {place.key_file()}. Change it with --rotate. Nothing was written."
+            ) from None
+        return
     settled_batch(place, None)
+    if rotate:
+        place.rotate_key()
     for one in place.log().keys():  # noqa: SIM118  It is no dict.
         click.echo(one.text())
 

@@ -7,23 +7,26 @@ names table, row and what differs, never an amount.
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sqlalchemy import select
+import polars as pl
+from sqlalchemy import Connection, Select, Table, Text, cast, select
 
 from assets.frames import FrameStore
 from assets.ledger.canonical import canonical, canonical_rows
 from assets.ledger.database import Database, key_of, record_of
 from assets.ledger.merkle import Frontier, leaf_hash, leaf_hashes
 from assets.ledger.note import VerifierKey, verify_checkpoint
-from assets.ledger.tiles import TileReader
+from assets.ledger.tiles import wrong_tiles
 from schemas.digest import digest_of_record
 from schemas.errors import BrokenInvariant, ProofRefused, RefusedInput
-from schemas.records import FACTS, LOG, SETTLED_STATES, keys
+from schemas.records import FACTS, LOG, SETTLED_STATES, AtomsType, keys, metadata
 
 Tables = dict[str, list[Any]]
+DIGEST = re.compile("[0-9a-f]{64}")  # Anything else is not asked of the file system.
 
 
 class Difference(NamedTuple):
@@ -57,16 +60,17 @@ def audit(
     second place.
     """
     with store.engine.connect() as connection:
+        _read_any_text(connection)
         tables: Tables = {
-            table.name: list(connection.execute(select(table).order_by(*table.primary_key.columns)).mappings())
-            for table in (*FACTS, *LOG)
+            table.name: list(connection.execute(_as_stored(table)).mappings()) for table in (*FACTS, *LOG)
         }
+    heights: dict[str, int | None] = {}
     found = [*_rows_and_leaves(tables), *_derived(tables)]
-    hashes, about, gaps = _leaves(tables, frames)
+    hashes, about, gaps = _leaves(tables, frames, heights)
     found += gaps
     found += _tiles(hashes, about, folder, tables)
     found += _checkpoints(hashes, tables, second_place, trusted)
-    found += _frames(tables, frames)
+    found += _frames(tables, frames, heights)
     found += _inputs(tables, inputs)
     return Audit(
         rows=sum(len(rows) for rows in tables.values()),
@@ -77,6 +81,22 @@ def audit(
         files=len(tables["input_files"]),
         differences=sorted(set(found)),
     )
+
+
+def _read_any_text(connection: Connection) -> None:
+    """Let what is no UTF-8 be read and reported: SQLite would keep it, and the driver would stop at it."""
+    if connection.dialect.name == "sqlite":
+        driver: Any = connection.connection.driver_connection
+        driver.text_factory = lambda data: data.decode(errors="surrogateescape")
+
+
+def _as_stored(table: Table) -> Select[Any]:
+    """Select a table with its amounts as they are written: 007 and 7 are one number, and two texts."""
+    columns = [
+        cast(column, Text).label(column.name) if isinstance(column.type, AtomsType) else column
+        for column in table.columns
+    ]
+    return select(*columns).order_by(*table.primary_key.columns)
 
 
 def _rows_and_leaves(tables: Tables) -> Iterable[Difference]:
@@ -92,6 +112,8 @@ def _rows_and_leaves(tables: Tables) -> Iterable[Difference]:
             yield Difference("log_entries", place, "body is not in canonical form")
         elif record.get("table") != entry["source"]:
             yield Difference("log_entries", place, "source is not the table that body names")
+        elif entry["row_key"] != _key_said(record):
+            yield Difference("log_entries", place, "row_key is not the key that body names")
         if (entry["source"], entry["row_key"]) in entries:
             yield Difference("log_entries", place, "source and row_key are those of another leaf")
         entries[entry["source"], entry["row_key"]] = record or {}
@@ -114,8 +136,13 @@ def _record(body: bytes) -> dict[str, Any] | None:
     try:
         record: dict[str, Any] = json.loads(body)
         return record if canonical(record) == body else None
-    except (ValueError, AttributeError, BrokenInvariant):
+    except (ValueError, AttributeError, RecursionError, BrokenInvariant):
         return None
+
+
+def _key_said(record: dict[str, Any]) -> str | None:
+    table = metadata.tables.get(record["table"])
+    return None if table is None else key_of(table, {column.name: record.get(column.name) for column in table.columns})
 
 
 def _derived(tables: Tables) -> Iterable[Difference]:
@@ -150,8 +177,13 @@ def key_of_transition(row: Any) -> str:
     return json.dumps([row["batch_id"], row["number"]], separators=(",", ":"))
 
 
-def _leaves(tables: Tables, frames: FrameStore) -> tuple[list[bytes], list[tuple[str, str]], list[Difference]]:
-    """Return the hash of every leaf in order, the row that each is of, and where the order is broken."""
+def _leaves(
+    tables: Tables, frames: FrameStore, heights: dict[str, int | None]
+) -> tuple[list[bytes], list[tuple[str, str]], list[Difference]]:
+    """Return the hash of every leaf in order, the row that each is of, and where the order is broken.
+
+    `heights` learns the rows of each frame that is read: to read one is the longest that there is to do.
+    """
     spans = [(row["position"], 1, row) for row in tables["log_entries"]]
     spans += [(row["position"], row["rows"], row) for row in tables["log_frames"]]
     spans.sort(key=lambda span: span[0])
@@ -159,7 +191,7 @@ def _leaves(tables: Tables, frames: FrameStore) -> tuple[list[bytes], list[tuple
     about: list[tuple[str, str]] = []
     found = []
     named = {(row["batch_id"], row["name"]): row["digest"] for row in tables["frames"]}
-    settled = {row["batch_id"] for row in tables["transitions"] if row["state_after"] == "COMMITTED"}
+    entries = {row["position"]: row for row in tables["log_entries"]}
     for position, count, row in spans:
         frame = "body" not in row
         table = "log_frames" if frame else "log_entries"
@@ -169,37 +201,56 @@ def _leaves(tables: Tables, frames: FrameStore) -> tuple[list[bytes], list[tuple
             hashes.append(leaf_hash(row["body"].encode(errors="surrogatepass")))
             about.append((row["source"], row["row_key"]))
             continue
-        if named.get((row["batch_id"], row["name"])) != row["digest"] or row["batch_id"] not in settled:
-            found.append(
-                Difference(table, json.dumps([position]), "batch_id, name and digest are no frame of a settled batch")
-            )
-        try:
-            own = leaf_hashes(canonical_rows(frames.read(row["digest"])))
-        except BrokenInvariant:
-            own = []
+        # A batch is committed by the leaf after its settlements: two batches may have settled the same.
+        committed = row["name"] == "settlements" and row["batch_id"] == _committed(entries.get(position + count))
+        if not committed or named.get((row["batch_id"], row["name"])) != row["digest"]:
+            what = "batch_id, name and digest are not those of the settlements of the batch that follows"
+            found.append(Difference(table, json.dumps([position]), what))
+        own = _own_leaves(frames, row["digest"], heights)
         if len(own) != count:
-            found.append(Difference(table, json.dumps([position]), "the frame is gone or has not so many rows"))
+            found.append(Difference(table, json.dumps([position]), "the frame is gone or has another number of rows"))
             own = [b""] * count if 0 < count <= 10**7 else []
         hashes += own
         about += [(table, json.dumps([position]))] * len(own)
     return hashes, about, found
 
 
+def _committed(entry: Any) -> str | None:
+    """Return the batch that a leaf commits, if it does."""
+    record = _record(entry["body"].encode(errors="surrogatepass")) if entry is not None else None
+    if record is None or (record.get("table"), record.get("state_after")) != ("transitions", "COMMITTED"):
+        return None
+    return record.get("batch_id")
+
+
+def _own_leaves(frames: FrameStore, digest: str, heights: dict[str, int | None]) -> list[bytes]:
+    frame = _read_frame(frames, digest)
+    heights[digest] = None if frame is None else frame.height
+    try:
+        return [] if frame is None else leaf_hashes(canonical_rows(frame))
+    except BrokenInvariant:  # It is a frame, and none whose rows are leaves.
+        return []
+
+
+def _read_frame(frames: FrameStore, digest: str) -> pl.DataFrame | None:
+    try:
+        return frames.read(digest) if DIGEST.fullmatch(digest) else None
+    except BrokenInvariant:
+        return None
+
+
 def _tiles(
     hashes: Sequence[bytes], about: Sequence[tuple[str, str]], folder: Path, tables: Tables
 ) -> Iterable[Difference]:
-    """The files of the log hold the same leaves, as far as they were signed."""
-    size = max((row["size"] for row in tables["checkpoints"]), default=0)
-    if not size:
-        return
-    try:
-        kept = TileReader(folder, min(size, len(hashes))).leaf_hashes()
-    except BrokenInvariant as error:
-        yield Difference("tiles", "tile/0", str(error))
-        return
-    for (table, row), ours, theirs in zip(about, hashes, kept, strict=False):
-        if ours != theirs:
-            yield Difference(table, row, "its leaf is not the one in the log's files")
+    """The files of the log hold the same leaves, as far as they were signed, and the newest checkpoint."""
+    newest = max(tables["checkpoints"], key=lambda row: row["size"], default=None)
+    for name, index, what in wrong_tiles(folder, hashes, min(newest["size"], len(hashes)) if newest else 0):
+        yield Difference("tiles", name, what)
+        if index is not None:
+            yield Difference(*about[index], "its leaf is not the one in the log's files")
+    signed = folder / "checkpoint"
+    if newest and not (signed.is_file() and signed.read_bytes() == newest["note"].encode(errors="surrogatepass")):
+        yield Difference("tiles", "checkpoint", "it is not the newest note of the records")
 
 
 def _checkpoints(
@@ -208,21 +259,21 @@ def _checkpoints(
     """Each checkpoint is signed by a key that is believed, has the root of its leaves, and is in the second place."""
     places = {row["row_key"]: row["position"] for row in tables["log_entries"] if row["source"] == "keys"}
     named = [(places.get(key_of(keys, row)), _key(row["verifier_key"])) for row in tables["keys"]]
-    believed = list(trusted) or [key for _, key in named if key is not None]
+    believed = dict.fromkeys(trusted or [key for _, key in named if key is not None])
     copies = {path.name: path for path in second_place.glob("*.checkpoint")}
     frontier = Frontier()
     for row in tables["checkpoints"]:
         key = json.dumps([row["size"]])
         try:
             checkpoint, _ = verify_checkpoint(row["note"], believed)
-        except ProofRefused as error:
+        except (ProofRefused, UnicodeError) as error:
             yield Difference("checkpoints", key, f"note: {error}")
             continue
         finally:
             copy = copies.pop(f"{row['size']:012d}.checkpoint", None)
             if copy is None:
                 yield Difference("checkpoints", key, "it has no copy in the second place")
-            elif copy.read_text() != row["note"]:
+            elif copy.read_bytes() != row["note"].encode(errors="surrogatepass"):
                 yield Difference("checkpoints", key, "note is not the copy in the second place")
         if checkpoint.size != row["size"]:
             yield Difference("checkpoints", key, "size is not what was signed")
@@ -236,7 +287,7 @@ def _checkpoints(
             yield Difference("checkpoints", key, "the leaves do not lead to the root that was signed")
             continue
         # A key whose leaf is under a checkpoint that is believed may sign the next one: so keys are changed.
-        believed += [key for place, key in named if key and place is not None and place < checkpoint.size]
+        believed |= {key: None for place, key in named if key and place is not None and place < checkpoint.size}
     for name in copies:
         yield Difference("checkpoints", name, "it is in the second place and not in the records: they were set back")
 
@@ -244,26 +295,29 @@ def _checkpoints(
 def _key(text: str) -> VerifierKey | None:
     try:
         return VerifierKey.parse(text)
-    except ProofRefused:
+    except (ProofRefused, UnicodeError):
         return None
 
 
-def _frames(tables: Tables, frames: FrameStore) -> Iterable[Difference]:
+def _frames(tables: Tables, frames: FrameStore, heights: dict[str, int | None]) -> Iterable[Difference]:
     """Every frame is there and has its digest and its rows."""
     for row in tables["frames"]:
         key = json.dumps([row["batch_id"], row["name"]], separators=(",", ":"))
-        try:
-            if frames.read(row["digest"]).height != row["rows"]:
-                yield Difference("frames", key, "the frame has another number of rows")
-        except BrokenInvariant:
+        if row["digest"] not in heights:
+            frame = _read_frame(frames, row["digest"])
+            heights[row["digest"]] = None if frame is None else frame.height
+        height = heights[row["digest"]]
+        if height is None:
             yield Difference("frames", key, "the frame is gone or was changed")
+        elif height != row["rows"]:
+            yield Difference("frames", key, "the frame has another number of rows")
 
 
 def _inputs(tables: Tables, inputs: Callable[[str], Path]) -> Iterable[Difference]:
     """The frozen input files are those that were read."""
-    manifests = {row["batch_id"]: row["manifest_digest"] for row in tables["batches"] if row["manifest_digest"]}
+    manifests = {row["batch_id"]: row["manifest_digest"] for row in tables["batches"]}
     read: dict[str, dict[str, str]] = {}
-    for digest in set(manifests.values()):
+    for digest in set(filter(DIGEST.fullmatch, manifests.values())):
         folder = inputs(digest)
         files = sorted(path for path in folder.rglob("*") if path.is_file())
         read[digest] = {path.relative_to(folder).as_posix(): _sha256(path) for path in files}

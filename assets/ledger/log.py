@@ -50,6 +50,7 @@ class Log:
                 raise Tampered(
                     f"the log has {size:,} leaves and {before.size:,} were signed: it was cut. Nothing was signed."
                 )
+            _require_own_keys(connection, before.size if before is not None else 0, signers)
             first = self._written(before)
             leaves = list(self._leaves(connection, first))
             bodies = [leaf.body for leaf in leaves]
@@ -90,6 +91,16 @@ class Log:
                 connection, keys,
                 [{"key_id": f"{key.name}+{key.key_id.hex()}", "verifier_key": key.text(), "recorded_at": now} for key in new],
             )  # fmt: skip
+
+    def rotate(self, old: SignerKey, new: SignerKey, second_place: Path, now: str) -> Checkpoint:
+        """Hand the log over to a new key: it becomes a leaf under a checkpoint that both sign. After that it signs alone.
+
+        Doing it again changes nothing. Who trusts the old key follows to the new one, because its leaf is under the old
+        one's signature. RefusedInput for the same key, or one of another log.
+        """
+        if new == old or new.name != old.name:
+            raise RefusedInput(f"the log {old.name} goes on with another key of the same name. Nothing was signed.")
+        return self.publish([old, new], second_place, now)
 
     def prove(self, position: int) -> Proof:
         """Return the proof that the leaf at `position` is in the newest checkpoint. RefusedInput when none holds it yet."""
@@ -192,3 +203,14 @@ class Log:
 
     def _bodies(self, span: Any) -> list[bytes]:
         return canonical_rows(self.frames.read(span.digest))
+
+
+def _require_own_keys(connection: Connection, signed: int, signers: Sequence[SignerKey]) -> None:
+    """Raise Tampered when a key that was not signed over before is none of ours: a signature would make others trust it."""
+    new = select(log_entries.c.body).where(log_entries.c.source == "keys", log_entries.c.position >= signed)
+    said = {json.loads(body)["verifier_key"] for body in connection.execute(new).scalars()}
+    if said - {signer.verifier.text() for signer in signers}:
+        raise Tampered(
+            "a key was added to the log that is not its signer's. Nothing was signed. If a change of keys was interrupted, "
+            "finish it; otherwise someone wrote to the records who may not."
+        )

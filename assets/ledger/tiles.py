@@ -8,17 +8,19 @@ A tile at the right edge is partial: its name ends in `.p/` and how many it hold
 and what is written twice must be the same: other bytes mean that the log was rewritten.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
 from assets.durable import keep_name, write_file
 from assets.ledger.canonical import BODY_BYTES_MAX
-from assets.ledger.merkle import HASH_BYTES, leaf_hash, root_of
+from assets.ledger.merkle import HASH_BYTES, leaf_hash, leaf_hashes, root_of
 from schemas.errors import BrokenInvariant
 
 WIDTH = 256
 HEIGHT = 8  # Levels of the tree in one tile: 2^8 is its width.
+TILE_NAME = re.compile(r"tile/(entries|[0-9]+)/((?:x[0-9]{3}/)*[0-9]{3})(?:\.p/([0-9]+))?")
 
 
 def tile_path(level: int | str, number: int, width: int = WIDTH) -> str:
@@ -110,6 +112,50 @@ class TileReader:
         return self._kept[level, number]
 
 
+def wrong_tiles(folder: Path, hashes: Sequence[bytes], size: int) -> Iterator[tuple[str, int | None, str]]:
+    """Yield what is wrong with the files of a log: each name, the index of the leaf that it is about, and what.
+
+    `hashes` are those of all leaves, of which the first `size` must be there. Every file is read to its last byte, also
+    bodies, upper levels, and partial tiles of earlier sizes: whoever holds an old checkpoint asks for those.
+    """
+    levels = [hashes]
+    while len(below := levels[-1]) >= WIDTH:
+        levels.append([root_of(below[at : at + WIDTH]) for at in range(0, len(below) - WIDTH + 1, WIDTH)])
+    # What an interrupted write left beside its place is no part of the log.
+    paths = [path for path in (folder / "tile").rglob("*") if path.is_file() and path.suffix != ".part"]
+    names = sorted(path.relative_to(folder).as_posix() for path in paths)
+    for name in names:
+        yield from _wrong_tile(name, (folder / name).read_bytes(), levels)
+    there = set(names)
+    for (level, number), width in tile_widths(size).items():
+        for kind in (level, "entries") if level == 0 else (level,):
+            if not there & {tile_path(kind, number, width), tile_path(kind, number)}:
+                yield tile_path(kind, number, width), None, "it is missing"
+
+
+def _wrong_tile(name: str, data: bytes, levels: Sequence[Sequence[bytes]]) -> Iterator[tuple[str, int | None, str]]:
+    parts = TILE_NAME.fullmatch(name)
+    kind, number = (parts[1], int(re.sub(r"\D", "", parts[2]))) if parts else ("", 0)
+    width = int(parts[3]) if parts and parts[3] else WIDTH
+    if tile_path(kind, number, width) != name:
+        yield name, None, "it is no file of a log"
+        return
+    level = 0 if kind == "entries" else int(kind)
+    nodes = levels[level] if level < len(levels) else []
+    wanted = nodes[number * WIDTH : number * WIDTH + width]
+    if kind == "entries":
+        bodies, end = _bodies(data, WIDTH)
+        found = leaf_hashes(bodies)
+    else:
+        end = -(-len(data) // HASH_BYTES) * HASH_BYTES
+        found = [data[at : at + HASH_BYTES] for at in range(0, len(data), HASH_BYTES)]
+    if end != len(data) or not len(found) == len(wanted) == width:
+        yield name, None, "it does not hold as many as its name says, or more than the records"
+    for index, (ours, theirs) in enumerate(zip(wanted, found, strict=False), number * WIDTH):
+        if ours != theirs:
+            yield name, index if level == 0 else None, "it is not what the records make"
+
+
 def read_tile(folder: Path, level: int, number: int, width: int) -> bytes:
     """Return the first `width` hashes of a tile, joined."""
     data = _read(folder, tile_path(level, number, width), tile_path(level, number))[: width * HASH_BYTES]
@@ -126,16 +172,22 @@ def _read_tile(folder: Path, level: int, number: int, width: int) -> list[bytes]
 def _read_bundle(folder: Path, number: int, width: int) -> list[bytes]:
     """Return the first `width` bodies of a bundle."""
     data = _read(folder, tile_path("entries", number, width), tile_path("entries", number))
+    bodies, end = _bodies(data, width)
+    if len(bodies) != width or end > len(data):
+        raise BrokenInvariant(
+            f"{tile_path('entries', number, width)}: {width} entries were expected. Restore the file."
+        )
+    return bodies
+
+
+def _bodies(data: bytes, width: int) -> tuple[list[bytes], int]:
+    """Return up to `width` bodies of a bundle, and where the last one ends, or should."""
     at, bodies = 0, list[bytes]()
     while at < len(data) and len(bodies) < width:
         start = at + 2
         at = start + int.from_bytes(data[at:start], "big")
         bodies.append(data[start:at])
-    if len(bodies) != width or at > len(data):
-        raise BrokenInvariant(
-            f"{tile_path('entries', number, width)}: {width} entries were expected. Restore the file."
-        )
-    return bodies
+    return bodies, at
 
 
 def _read(folder: Path, partial: str, full: str) -> bytes:
