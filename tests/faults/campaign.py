@@ -26,7 +26,9 @@ from sqlalchemy.engine import URL, make_url
 from assets.ledger.store import Store
 
 Say = Callable[[str], None]
-IN_MEMORY = Path("/dev/shm")  # A killed process loses nothing that it wrote there: flushing costs time and shows nothing.
+IN_MEMORY = Path(
+    "/dev/shm"
+)  # A killed process loses nothing that it wrote there: flushing costs time and shows nothing.
 
 CONTEXT = mp.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["tests.batches", "alembic", "psycopg", "sqlalchemy.dialects.postgresql.psycopg"])
@@ -94,12 +96,19 @@ class Databases:
 
 
 @contextmanager
-def sqlite_databases() -> Iterator[Databases]:
-    """Empty SQLite databases, in memory where the machine has such a folder."""
+def memory_folder() -> Iterator[Path]:
+    """An empty folder, in memory where the machine has that."""
     with tempfile.TemporaryDirectory(prefix="trine-", dir=IN_MEMORY if IN_MEMORY.is_dir() else None) as folder:
+        yield Path(folder)
+
+
+@contextmanager
+def sqlite_databases() -> Iterator[Databases]:
+    """Empty SQLite databases."""
+    with memory_folder() as folder:
         url = f"sqlite:///{folder}/template.sqlite"
         Store(url).prepare()
-        yield Databases(url, Path(folder))
+        yield Databases(url, folder)
 
 
 @contextmanager

@@ -75,7 +75,9 @@ def differences(found: dict[str, list[str]], expected: dict[str, list[str]]) -> 
     """Return a line per table whose rows are not the expected ones."""
     return [
         f"{name}: {len(found[name])} rows, expected {len(rows)}"
-        + "".join(f"; doubled: {row[:160]}" for row, times in Counter(found[name]).items() if times > rows.count(row) > 0)
+        + "".join(
+            f"; doubled: {row[:160]}" for row, times in Counter(found[name]).items() if times > rows.count(row) > 0
+        )
         for name, rows in expected.items()
         if found[name] != rows
     ]

@@ -11,9 +11,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cache
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
-from hypothesis import HealthCheck, seed, settings
+from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
@@ -57,6 +57,13 @@ def life_in(cycle_id: str) -> Life:
     return life_of(cycle_id, Policy(approvals=APPROVALS[cycle_id]))
 
 
+class Walk(NamedTuple):
+    """How many steps were taken, and which states were met."""
+
+    steps: int
+    states: frozenset[str]
+
+
 class Refused(Exception):
     """The model says that the store must refuse, with one of these errors."""
 
@@ -86,7 +93,7 @@ class Machine(RuleBasedStateMachine):
     """The store beside its model."""
 
     databases: ClassVar[Databases]
-    steps: ClassVar[int] = 0
+    walked: ClassVar[Walk]
     claims = Bundle("claims")
 
     @initialize()
@@ -96,7 +103,6 @@ class Machine(RuleBasedStateMachine):
         self.now = NOON
         self.store = Store(self.url, lambda: self.now)
         self.batches: dict[str, Batch] = {}
-
 
     def teardown(self) -> None:
         if hasattr(self, "stack"):
@@ -291,6 +297,23 @@ class Machine(RuleBasedStateMachine):
 
         self.same(model, lambda: self.store.abort(claim, "given up"))
 
+    @rule(claim=claims, times=st.integers(1, len(STEPS)))
+    def go_on(self, claim: Claim, times: int) -> None:
+        """Do what is due, so that a walk comes far."""
+        for _ in range(times):
+            batch = self.batches[claim.batch_id]
+            if batch.state == "RESERVED":
+                for person in PEOPLE[len(batch.people) : APPROVALS[batch.cycle_id]]:
+                    self.record_approval(claim, person)
+            due = {
+                "CUT": self.propose, "VALIDATED": self.reserve, "RESERVED": self.approve, "APPROVED": self.commit,
+                "COMMITTED": self.execute, "EXECUTING": self.confirm_all,
+            }  # fmt: skip
+            if batch.state == "PROPOSED":
+                self.judge(claim, "good")
+            elif batch.state in due:
+                due[batch.state](claim)
+
     @rule(minutes=st.sampled_from([1, 30, Policy().hold_minutes]))
     def wait(self, minutes: int) -> None:
         self.now += timedelta(minutes=minutes)
@@ -301,10 +324,10 @@ class Machine(RuleBasedStateMachine):
     def the_records_are_lawful_and_say_what_the_model_says(self) -> None:
         if not hasattr(self, "url"):
             return
-        Machine.steps += 1
         moment = moment_of(self.url)
         assert broken_rules(moment) == []
         found = {row["batch_id"]: (row["state"], row["fence"]) for row in moment.tables["batches"]}
+        Machine.walked = Walk(self.walked.steps + 1, self.walked.states | {one.state for one in self.batches.values()})
         assert found == {one.batch_id: (one.state, one.fence) for one in self.batches.values()}
 
     # What the rules are made of
@@ -331,16 +354,17 @@ class Expired(Exception):
     """The model says that the holds have expired: the batch is aborted and the caller hears of it."""
 
 
-def walk(databases: Databases, steps: int, seed_: int = 1) -> int:
-    """Take about so many steps, and return how many. Raises AssertionError, with the steps that lead there."""
-    Machine.databases, Machine.steps = databases, 0
+def walk(databases: Databases, steps: int, seed_: int = 1, *, shrink: bool = True) -> Walk:
+    """Take about so many steps, and return them. Raises AssertionError, with the steps that lead there."""
+    Machine.databases, Machine.walked = databases, Walk(0, frozenset())
     given = settings(
         max_examples=max(1, steps // STEPS_PER_EXAMPLE), stateful_step_count=STEPS_PER_EXAMPLE, deadline=None,
-        database=None, print_blob=False, suppress_health_check=list(HealthCheck),
+        database=None, print_blob=False,
+        phases=[phase for phase in Phase if shrink or phase is not Phase.shrink], suppress_health_check=list(HealthCheck),
     )  # fmt: skip
     seed(seed_)(Machine)
     run_state_machine_as_test(Machine, settings=given)
-    return Machine.steps
+    return Machine.walked
 
 
 def run(times: int, seed_: int, say: Say) -> list[str]:
@@ -349,7 +373,7 @@ def run(times: int, seed_: int, say: Say) -> list[str]:
     with sqlite_databases() as databases:
         while done < times and not found:
             try:
-                done += walk(databases, min(10_000, times - done), 1000 * seed_ + round_)
+                done += walk(databases, min(10_000, times - done), 1000 * seed_ + round_).steps
             except Exception as error:  # noqa: BLE001  Whatever it is, the walk has found it.
                 found.append(f"seed {1000 * seed_ + round_}: {error!r} " + "; ".join(getattr(error, "__notes__", [])))
             round_ += 1

@@ -51,7 +51,12 @@ def _try(store: Store, life: Life, claim: Claim | None) -> str:
 
 
 def race_for(
-    databases: Databases, processes: int, times: int, seed: int = 1, weakening: Weakening = nullcontext, say: Say = quiet
+    databases: Databases,
+    processes: int,
+    times: int,
+    seed: int = 1,
+    weakening: Weakening = nullcontext,
+    say: Say = quiet,
 ) -> list[str]:
     """Let processes race for as many batches, one after the other, and return what was wrong."""
     life, found = life_of(), []

@@ -82,7 +82,9 @@ def wake_after(
     return [f"{name}: {line}" for line in found]
 
 
-def wake(databases: Databases, times: int, seed: int, weakening: Weakening = nullcontext, say: Say = quiet) -> list[str]:
+def wake(
+    databases: Databases, times: int, seed: int, weakening: Weakening = nullcontext, say: Say = quiet
+) -> list[str]:
     """Do that `times` times, at random steps."""
     dice, life, found = random.Random(seed), life_of(), []
     for number in range(times):
