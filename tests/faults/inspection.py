@@ -29,6 +29,7 @@ SETTLED = {"COMMITTED", "EXECUTING", "EXECUTION_UNKNOWN", "FINAL"}
 HELD = {"RESERVED": "HELD", "APPROVED": "HELD", "ABORTED": "RELEASED", "COMPENSATED": "CONSUMED"}
 HELD |= dict.fromkeys(SETTLED, "CONSUMED")
 TIMES = ("recorded_at", "expires_at")
+_COMPILED: dict[Any, Any] = {}  # Every database is opened anew; what it is asked is the same.
 
 
 class Moment(NamedTuple):
@@ -43,10 +44,9 @@ class Moment(NamedTuple):
 
 def moment_of(url: str) -> Moment:
     """Read everything in one transaction."""
-    engine = create_engine(url, poolclass=NullPool)
-    with engine.connect().execution_options(
-        isolation_level="REPEATABLE READ" if url.startswith("postgresql") else "SERIALIZABLE"
-    ) as connection:
+    isolation = "REPEATABLE READ" if url.startswith("postgresql") else "SERIALIZABLE"
+    engine = create_engine(url, poolclass=NullPool, isolation_level=isolation)
+    with engine.connect().execution_options(compiled_cache=_COMPILED) as connection:
         return Moment(
             {
                 name: [dict(row) for row in connection.execute(select(table)).mappings()]

@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cache
+from itertools import count
 from typing import Any, ClassVar, NamedTuple
 
 from hypothesis import HealthCheck, Phase, seed, settings
@@ -49,7 +50,7 @@ VERDICTS = {
     "incomplete": verdicts(RULES[0]),
     "warning": [*verdicts(RULES[0]), *verdicts(RULES[1], severity="WARN", success=0)],
 }
-STEPS_PER_EXAMPLE = 50
+STEPS_PER_EXAMPLE, EXAMPLES_PER_ROUND = 50, 40
 
 
 @cache
@@ -355,30 +356,34 @@ class Expired(Exception):
 
 
 def walk(databases: Databases, steps: int, seed_: int = 1, *, shrink: bool = True) -> Walk:
-    """Take about so many steps, and return them. Raises AssertionError, with the steps that lead there."""
+    """Take at least so many steps, and return them. Raises AssertionError, with the steps that lead there."""
     Machine.databases, Machine.walked = databases, Walk(0, frozenset())
     given = settings(
-        max_examples=max(1, steps // STEPS_PER_EXAMPLE), stateful_step_count=STEPS_PER_EXAMPLE, deadline=None,
-        database=None, print_blob=False,
-        phases=[phase for phase in Phase if shrink or phase is not Phase.shrink], suppress_health_check=list(HealthCheck),
+        max_examples=min(EXAMPLES_PER_ROUND, 1 + steps // STEPS_PER_EXAMPLE), stateful_step_count=STEPS_PER_EXAMPLE,
+        phases=[phase for phase in Phase if shrink or phase is not Phase.shrink], deadline=None, database=None,
+        print_blob=False, suppress_health_check=list(HealthCheck),
     )  # fmt: skip
-    seed(seed_)(Machine)
-    run_state_machine_as_test(Machine, settings=given)
+    round_ = 0
+    while Machine.walked.steps < steps:
+        seed(1000 * seed_ + round_)(Machine)
+        run_state_machine_as_test(Machine, settings=given)
+        round_ += 1
     return Machine.walked
 
 
 def run(times: int, seed_: int, say: Say) -> list[str]:
-    """Take about `times` steps."""
-    done, found, round_ = 0, [], 0
+    """Take at least `times` steps."""
+    done = 0
     with sqlite_databases() as databases:
-        while done < times and not found:
+        for number in count():
             try:
-                done += walk(databases, min(10_000, times - done), 1000 * seed_ + round_).steps
+                done += walk(databases, min(5_000, times - done), 1000 * seed_ + number).steps
             except Exception as error:  # noqa: BLE001  Whatever it is, the walk has found it.
-                found.append(f"seed {1000 * seed_ + round_}: {error!r} " + "; ".join(getattr(error, "__notes__", [])))
-            round_ += 1
-            say(f"{done} steps, {len(found)} found")
-    return found
+                return [f"walk {number}: {error!r} " + "; ".join(getattr(error, "__notes__", []))]
+            say(f"{done} steps")
+            if done >= times:
+                return []
+    raise AssertionError
 
 
 if __name__ == "__main__":
