@@ -3,15 +3,25 @@ PYTHON ?= python3.11
 VENV   ?= .venv
 BIN     = $(VENV)/bin
 
-.PHONY: help demo test check dev bench-select bench-proof lock clean
+.PHONY: help demo test faults faults-long check dev bench-select bench-proof lock clean
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 demo: $(VENV)/.ready  ## write a market, settle two cycles through Dagster, print what settled and what waits
 	@$(BIN)/trine demo
 
-test: $(VENV)/.ready  ## the whole test suite
-	$(BIN)/python -m pytest -n 2 -q
+test: $(VENV)/.ready  ## the test suite, with a quick campaign of faults
+	$(BIN)/python -m pytest -n 2 -q -m "not full"
+
+faults: $(VENV)/.ready  ## kill it, race for it, stop it, mislead it: the whole short campaign, on both engines
+	$(BIN)/python -m pytest tests/faults -n 2 -q
+
+# Each fault's own N unless N is given; all are run, and the end is an error if one of them found something.
+FAULTS = boundaries kills server races zombies clocks model
+faults-long: $(VENV)/.ready  ## the long campaigns of faults, one after the other (N=1000 SEED=2 choose)
+	@failed=; for fault in $(FAULTS); do echo "$$fault"; \
+	  $(BIN)/python -m tests.faults.$$fault $(N:%=--times=%) $(SEED:%=--seed=%) || failed="$$failed $$fault"; \
+	done; test -z "$$failed" || { echo "found something:$$failed"; exit 1; }
 
 check: $(VENV)/.ready  ## lint, types, import floors
 	$(BIN)/ruff check .

@@ -1,1 +1,4 @@
-"""Faults of the machine below: power, disk, system calls."""
+"""What the machine below, other processes and people with a keyboard must not do to the records.
+
+Each module is one kind of fault: a test runs a short campaign of it, `python -m tests.faults.<name>` a long one.
+"""

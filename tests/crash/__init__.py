@@ -1,1 +1,0 @@
-"""What a kill, at any moment, must not do."""
