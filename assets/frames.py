@@ -1,13 +1,13 @@
 """Immutable frames on disk, named by their content, and the IO manager that hands them from asset to asset.
 
-A frame is written beside its final place, synced and renamed, so that a kill leaves a whole file or none. What an
-attempt at a cycle produced is a small JSON file per asset that names the digests; the records keep the digests of what
-was committed.
+A file is written beside its final place, synced, renamed, and its folder synced, so that a kill or a power loss leaves a
+whole file or none. What an attempt at a cycle produced is a small JSON file per asset that names the digests; the records
+keep the digests of what was committed.
 """
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +35,11 @@ class FrameStore:
         """Keep a frame and return its digest. The same frame twice is kept once."""
         digest = digest_of(frame)
         path = self.path(digest)
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            beside = path.with_suffix(f".{os.getpid()}.part")
-            to_disk(frame).write_parquet(beside)
-            _sync(beside)
-            beside.replace(path)
-            _sync(path.parent)
+        _make(path.parent)
+        if path.exists():
+            _sync(path.parent)  # Whoever put it there may have been stopped before that.
+        else:
+            _put(path, to_disk(frame).write_parquet)
         return digest
 
     def read(self, digest: str) -> pl.DataFrame:
@@ -59,6 +57,29 @@ class FrameStore:
                 f"the frame {digest[:12]} no longer has its digest: the file was changed. Restore it from a copy."
             )
         return frame
+
+
+def _put(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` make a file, and put it at `path` whole and for good."""
+    beside = path.with_suffix(f".{os.getpid()}.part")
+    try:
+        write(beside)
+        _sync(beside)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)  # On a full disk the start of a file only takes place.
+    _sync(path.parent)
+
+
+def _make(folder: Path) -> None:
+    """Make a folder for good: its name and that of each folder made for it are synced, from the top down.
+
+    The name of the first one that is there is synced too: whoever made it may have been stopped before that.
+    """
+    if not folder.exists():
+        _make(folder.parent)
+        folder.mkdir(exist_ok=True)
+    _sync(folder.parent)
 
 
 def _sync(path: Path) -> None:
@@ -85,13 +106,11 @@ class FrameIOManager(dg.ConfigurableIOManager):
             "frames": {name: store.write(frame) for name, frame in frames.items()},
             "values": {name: value for name, value in obj.items() if name not in frames},
         }
+        text = json.dumps(said, indent=1, sort_keys=True)
         for run_id in (context.run_id, ""):
             path = self._pointer(context.asset_key.path[-1], context.partition_key, run_id)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            beside = path.with_suffix(f".{os.getpid()}.part")
-            beside.write_text(json.dumps(said, indent=1, sort_keys=True))
-            _sync(beside)
-            beside.replace(path)
+            _make(path.parent)
+            _put(path, lambda beside: beside.write_text(text))
         context.add_output_metadata({f"{name} rows": frame.height for name, frame in frames.items()})
 
     def load_input(self, context: dg.InputContext) -> dict[str, Any]:

@@ -2,79 +2,24 @@
 
 Exit codes: 0 settled (or was settled before); 1 Trine itself is wrong; 2 the input or the call is refused and nothing
 was written; 3 settled, but degraded: something was quarantined; 4 blocked by the quality verdict; 5 the cycle is
-committed with other inputs, or a later one is; 6 the disk or the database fails.
+committed with other inputs, a later one is, or another process took it over; 6 the disk or the database fails; 7 people
+must approve it; 8 records, log and signatures do not agree.
 """
 
 import json
 import sys
 import tomllib
-from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 import click
-from rich.console import Console
 
-from schemas.errors import RefusedInput, TrineError, Unusable
-from schemas.printing import printable_lines
+from pipelines import proofs
+from pipelines.console import answering, as_json, home_at, kept, out, progress, settled_batch
+from schemas.errors import RefusedInput
 
-P = ParamSpec("P")
-R = TypeVar("R")
 DEGRADED = 3
 FLAWS = ("duplicates", "busts", "corrections", "one_sided", "bad_numbers", "unknown_parties", "broken_file")
-out = Console(highlight=False, soft_wrap=True)
-progress = Console(stderr=True, highlight=False, soft_wrap=True)
-
-
-def answering(command: Callable[P, R]) -> Callable[P, R]:
-    """Turn Trine's own errors into a message and their exit code."""
-
-    @wraps(command)
-    def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return command(*args, **kwargs)
-        except TrineError as error:
-            found: TrineError = error
-        except Exception as error:  # noqa: BLE001  What is no fault of disk or database is raised again.
-            found = _fault_of_the_machine(error)
-        progress.print(f"{type(found).__name__}: {printable_lines(str(found))}", style="red", markup=False)
-        sys.exit(found.exit_code)
-
-    return run
-
-
-def _fault_of_the_machine(error: BaseException) -> TrineError:
-    """Return what is wrong with disk or database behind `error`, or raise it again: then it is our fault."""
-    from assets.ledger.store import DatabaseError
-
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, TrineError):
-            return cause
-        if isinstance(cause, (OSError, DatabaseError)):
-            what = f"{type(cause).__name__}: {str(cause).splitlines()[0]}"
-            return Unusable(f"{what}. What was committed is safe. Mend the disk or the database, then run it again.")
-        cause = cause.__cause__ or cause.__context__
-    raise error
-
-
-def kept(command: Callable[P, R]) -> Callable[P, R]:
-    """Add the options that say where records are."""
-    command = click.option(
-        "--records",
-        "records_url",
-        default="",
-        envvar="TRINE_RECORDS",
-        help="Database URL. Default: SQLite in the home.",
-    )(command)
-    return click.option(
-        "--home", type=click.Path(file_okay=False, path_type=Path), envvar="TRINE_HOME",
-        help="Folder of Trine's records. Default: var in the checkout.",
-    )(command)  # fmt: skip
-
-
-as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object; amounts as strings of atoms.")
 folder = click.Path(file_okay=False, path_type=Path)
 table = click.Path(path_type=Path)
 
@@ -82,6 +27,10 @@ table = click.Path(path_type=Path)
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """Coordinated multiparty settlement: only what is fully funded on all sides."""
+
+
+for command in (proofs.verify, proofs.prove, proofs.sign, proofs.key):
+    main.add_command(command)
 
 
 @main.command()
@@ -117,8 +66,8 @@ def report(
     """What a committed cycle did."""
     from pipelines.summary import print_rows, print_summary
 
-    place = _home(home, records_url)
-    batch = _committed(place, cycle_id)
+    place = home_at(home, records_url)
+    batch = settled_batch(place, cycle_id)
     summary = _summary(place, batch["batch_id"])
     lists: dict[str, list[dict[str, Any]]] = {}
     if quarantine:
@@ -168,16 +117,16 @@ def trace(what: tuple[str, ...], cycle_id: str | None, home: Path | None, record
     from assets.ledger.trace import trace_amount, trace_fill
     from pipelines.summary import print_fill_trace, print_trace
 
-    place = _home(home, records_url)
+    place = home_at(home, records_url)
     if len(what) > 2:
         raise RefusedInput("expected PARTICIPANT INSTRUMENT, or one FILL_ID.")
     decimals = {}
     if len(what) == 2:
-        batch = _committed(place, cycle_id)
+        batch = settled_batch(place, cycle_id)
         decimals = dict(place.frame(batch["batch_id"], "instruments").select("instrument", "decimals").rows())
         found = trace_amount(_frames(place, batch), place.store().rows("positions", batch["batch_id"]), *what)
     else:
-        last = _committed(place, cycle_id)
+        last = settled_batch(place, cycle_id)
         batches = place.store().settled(cycle_id)
         found = trace_fill([_frames(place, batch) for batch in batches], what[0])
         decimals = dict(place.frame(last["batch_id"], "instruments").select("instrument", "decimals").rows())
@@ -271,7 +220,7 @@ def _settle(cycle_id: str, source: Path, home: Path | None, records_url: str) ->
         from pipelines.run import run_cycle
 
         done = run_cycle(cycle_id, source, home=home, records_url=records_url, console=progress)
-    return _summary(_home(home, records_url), done.batch_id), done.again
+    return _summary(home_at(home, records_url), done.batch_id), done.again
 
 
 def _say(summary: dict[str, Any], again: bool) -> None:
@@ -280,23 +229,6 @@ def _say(summary: dict[str, Any], again: bool) -> None:
     if again:
         out.print(f"{summary['cycle_id']} was committed before, from the same inputs. Nothing was changed.")
     print_summary(summary, out)
-
-
-def _home(home: Path | None, records_url: str) -> Any:
-    from pipelines.resources import home_resource
-
-    return home_resource(str(home) if home else None, records_url=records_url)
-
-
-def _committed(place: Any, cycle_id: str | None) -> dict[str, Any]:
-    fresh = place.url().startswith("sqlite:///") and not Path(place.url().removeprefix("sqlite:///")).exists()
-    batches: list[dict[str, Any]] = [] if fresh else place.store().settled(cycle_id)
-    if not batches:
-        raise RefusedInput(
-            f"no committed {'cycle ' + cycle_id[:80] if cycle_id else 'cycle'} in {place.url()}. "
-            "Settle one first (trine settle), or name another home with --home."
-        )
-    return batches[-1]
 
 
 def _summary(place: Any, batch_id: str) -> dict[str, Any]:

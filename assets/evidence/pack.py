@@ -14,6 +14,7 @@ from assets.ledger.tiles import read_tile, tile_path, tile_widths
 from schemas.digest import digested_text
 from schemas.errors import BrokenInvariant, RefusedInput
 
+VERIFIER = Path(__file__).with_name("verify.py")
 FRAME_NAME = re.compile(r"[A-Za-z0-9_]+")
 
 
@@ -35,6 +36,7 @@ def write_pack(
         frames/<name>.csv  the columns as JSON on the first line, then the rows: what the logged digest is taken over
         tile/...           the hashes of the whole log at the checkpoint's size
         consistency        the proof that the log grew from the previous checkpoint to this one
+        verify.py          what checks all of this, with Python and `cryptography` alone
 
     `entries` are the cycle's records with their places in the log. Raises ProofRefused when none of `keys` signed the
     checkpoint, RefusedInput when `target` is there with other contents; with the same contents it is left alone.
@@ -61,6 +63,7 @@ def write_pack(
         put(f"frames/{name}.csv", "\n".join(digested_text(frame)).encode())
     if consistency is not None:
         put("consistency", consistency.encode())
+    put("verify.py", VERIFIER.read_bytes())
     manifest = json.dumps({"files": digests}, indent=1, sort_keys=True) + "\n"
     (beside / "manifest.json").write_text(manifest)
 

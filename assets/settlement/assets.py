@@ -57,6 +57,11 @@ def instructions(
         "postings": planned.postings,
         "settlements": settlements,
         "instruments": reference_data["instruments"],
+        "market_prices": reference_data["prices"],
+        # What the selection was bound by, so that its proof can be checked again from the records alone.
+        "available": balances["available"],
+        "minimums": reference_data["minimums"],
+        **{name: credit_lines[name] for name in ("lines", "settlement_credit", "bilateral")},
     }
     kept = home.frames()
     index = pl.DataFrame(

@@ -32,7 +32,7 @@ TOTALS_DIFFER = """(stated_reports <> counted_reports
 
 FRAMES = (
     "fills", "quarantined", "outcomes", "trades", "obligations", "decisions", "certificates", "prices", "positions",
-    "postings", "settlements",
+    "postings", "settlements", "available", "lines", "settlement_credit",
 )  # fmt: skip
 
 # What is in quarantine can explain that fewer reports were counted than stated, and nothing else.

@@ -1,0 +1,1 @@
+"""Faults of the machine below: power, disk, system calls."""
