@@ -111,6 +111,10 @@ class Home(dg.ConfigurableResource):
             store = self.store()
             self.log().publish([self.signer()], self.copies(), store.now())
 
+    def outbox(self) -> Path:
+        """Return where instructions are written for the custodians."""
+        return Path(self.folder) / "outbox"
+
     def docs(self) -> Path:
         """Return where the quality reports are written."""
         return Path(self.folder) / "quality"

@@ -14,8 +14,8 @@ from typing import Any
 
 import click
 
-from pipelines import proofs
-from pipelines.console import answering, as_json, home_at, kept, out, progress, settled_batch
+from pipelines import decisions, proofs
+from pipelines.console import answering, as_json, attempts_in, home_at, kept, out, progress, settled_batch
 from schemas.errors import RefusedInput
 
 DEGRADED = 3
@@ -29,21 +29,28 @@ def main() -> None:
     """Coordinated multiparty settlement: only what is fully funded on all sides."""
 
 
-for command in (proofs.verify, proofs.prove, proofs.sign, proofs.key):
+for command in (
+    proofs.verify, proofs.prove, proofs.sign, proofs.key, decisions.approve, decisions.confirm, decisions.compensate
+):  # fmt: skip
     main.add_command(command)
 
 
 @main.command()
 @click.option("--input", "source", type=folder, required=True, help="Folder of one cycle: docs/reference/inputs.md.")
 @click.option("--cycle", "cycle_id", default=None, help="Like C4H-20261102-0800. Default: cycle.toml in the folder.")
+@click.option(
+    "--take-over", is_flag=True, help="Do not wait for another process that settles here: go on with its batch."
+)
 @kept
 @as_json
 @answering
-def settle(source: Path, cycle_id: str | None, home: Path | None, records_url: str, as_json: bool) -> None:
+def settle(
+    source: Path, cycle_id: str | None, take_over: bool, home: Path | None, records_url: str, as_json: bool
+) -> None:
     """Settle one cycle. Safe to run again: a committed cycle changes nothing, and says so."""
     if not source.is_dir():
         raise RefusedInput(f"there is no folder {source}. Expected the input folder of one cycle. Nothing was written.")
-    summary, again = _settle(cycle_id or _named_in(source), source, home, records_url)
+    summary, again = _settle(cycle_id or _named_in(source), source, home, records_url, take_over)
     if as_json:
         click.echo(json.dumps({**summary, "committed_before": again}, indent=1))
     else:
@@ -81,11 +88,12 @@ def report(
     cycle_id: str | None, quarantine: bool, waiting: bool, positions: bool,
     home: Path | None, records_url: str, as_json: bool,
 ) -> None:  # fmt: skip
-    """What a committed cycle did."""
-    from pipelines.summary import print_rows, print_summary
+    """What a committed cycle did and how far it is; with --cycle also what one that waits for approval will do."""
+    from pipelines.summary import print_life, print_rows, print_summary
 
     place = home_at(home, records_url)
-    batch = settled_batch(place, cycle_id)
+    reserved = attempts_in(place, cycle_id, ("RESERVED",)) if cycle_id else []
+    batch = reserved[-1] if reserved else settled_batch(place, cycle_id)
     summary = _summary(place, batch["batch_id"])
     lists: dict[str, list[dict[str, Any]]] = {}
     if quarantine:
@@ -116,6 +124,7 @@ def report(
         click.echo(json.dumps({**summary, **lists}, indent=1))
         return
     print_summary(summary, out)
+    print_life(summary, out)
     for name, rows in lists.items():
         print_rows(name, rows, summary, out)
 
@@ -233,11 +242,13 @@ def demo(trades: int, tape: Path | None, home: Path | None) -> None:
     run_demo(trades, tape, home, out, progress)
 
 
-def _settle(cycle_id: str, source: Path, home: Path | None, records_url: str) -> tuple[dict[str, Any], bool]:
+def _settle(
+    cycle_id: str, source: Path, home: Path | None, records_url: str, take_over: bool
+) -> tuple[dict[str, Any], bool]:
     with progress.status(f"settling {cycle_id}"):
         from pipelines.run import run_cycle
 
-        done = run_cycle(cycle_id, source, home=home, records_url=records_url, console=progress)
+        done = run_cycle(cycle_id, source, home=home, records_url=records_url, console=progress, take_over=take_over)
     return _summary(home_at(home, records_url), done.batch_id), done.again
 
 

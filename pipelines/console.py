@@ -79,11 +79,21 @@ def home_at(home: Path | None, records_url: str) -> Any:
 
 def settled_batch(place: Any, cycle_id: str | None) -> dict[str, Any]:
     """Return the settled batch of a cycle, or the last one. RefusedInput when there is none."""
-    fresh = place.url().startswith("sqlite:///") and not Path(place.url().removeprefix("sqlite:///")).exists()
-    batches: list[dict[str, Any]] = [] if fresh else place.store().settled(cycle_id)
+    batches: list[dict[str, Any]] = place.store().settled(cycle_id) if _has_records(place) else []
     if not batches:
         raise RefusedInput(
             f"no committed {'cycle ' + cycle_id[:80] if cycle_id else 'cycle'} in {re.sub(PASSWORD, '', place.url())}. "
             "Settle one first (trine settle), or name another home with --home."
         )
     return batches[-1]
+
+
+def attempts_in(place: Any, cycle: str, states: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Return the batches of a cycle, or the one batch of that id, that are in one of `states`; oldest first."""
+    found = place.store().attempts(states, cycle.partition("#")[0]) if _has_records(place) else []
+    return [one for one in found if "#" not in cycle or one["batch_id"] == cycle]
+
+
+def _has_records(place: Any) -> bool:
+    """Say whether there are records: looking for some must not make them."""
+    return not place.url().startswith("sqlite:///") or Path(place.url().removeprefix("sqlite:///")).exists()

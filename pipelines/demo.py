@@ -1,5 +1,6 @@
 """Two cycles in a row, with the outside world played by `pipelines.market`."""
 
+import csv
 import shutil
 import sys
 from pathlib import Path
@@ -20,7 +21,10 @@ MARK = ".trine-demo"
 
 
 def run_demo(trades: int, tape: Path | None, home: Path | None, out: Console, progress: Console) -> None:
-    """Settle two cycles of a made-up market. The second one shows recycling: what waited is tried again."""
+    """Settle two cycles of a made-up market. The second one shows recycling: what waited is tried again.
+
+    And it shows how a cycle ends: the custodians confirm what the first one instructed, and it is final.
+    """
     folder = _emptied(home or CHECKOUT / "var" / "demo")
     holdings: dict[tuple[str, str], int] | None = None
     for turn, cycle_id in enumerate(CYCLES):
@@ -30,6 +34,8 @@ def run_demo(trades: int, tape: Path | None, home: Path | None, out: Console, pr
             first_trade=turn * trades, seed=7 + turn, tape=tape if turn == 0 else None,
         )  # fmt: skip
         written = write_market(plan, source, holdings)
+        if turn:
+            _custodians_confirm(folder / "outbox", source / "custody" / "confirmations.csv")
         out.print(
             f"\n[bold]Cycle {turn + 1}[/]: a market of {written.trades:,} trades, {written.reports:,} reports, "
             f"in {_shown(source)}"
@@ -44,6 +50,8 @@ def run_demo(trades: int, tape: Path | None, home: Path | None, out: Console, pr
         )
         print_summary(summary, out)
         holdings = _custodians_execute(place, done.batch_id)
+    first = place.store().batch(f"{CYCLES[0]}#1")
+    out.print(f"\n{first['batch_id']} is {first['state'].lower()}: the custodians executed all of its instructions.")
     again = run_cycle(
         CYCLES[-1], folder / "inbox" / CYCLES[-1], home=folder, records_url="", console=Console(quiet=True)
     )
@@ -68,6 +76,18 @@ def _custodians_execute(place: Any, batch_id: str) -> dict[tuple[str, str], int]
                 + row["base_atoms" if row["base"] == row["short_instrument"] else "quote_atoms"]
             )
     return {key: max(0, atoms) for key, atoms in holdings.items()}
+
+
+def _custodians_confirm(outbox: Path, target: Path) -> None:
+    """Write what the custodians say of the instructions that they were given: all of it is done."""
+    ids = []
+    for path in sorted(outbox.glob("*/*.csv")):
+        with path.open(encoding="utf-8", newline="") as stream:
+            ids += [row["instruction_id"] for row in csv.DictReader(stream)]
+    with target.open("w", encoding="utf-8", newline="") as stream:
+        csv.writer(stream, lineterminator="\n").writerows(
+            [("instruction_id", "outcome"), *((name, "DONE") for name in ids)]
+        )
 
 
 def _point_onwards(folder: Path, place: Any, batch_id: str, out: Console) -> None:

@@ -3,10 +3,11 @@
 import fcntl
 import logging
 import os
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import dagster as dg
 from rich.console import Console
@@ -16,8 +17,11 @@ from assets.partitions import CALENDAR, cycle_of, cycles
 from pipelines.definitions import build_definitions
 from pipelines.resources import CHECKOUT, home_folder
 from schemas.errors import RefusedInput
+from schemas.printing import printable
 
 ONLY_STEPS: dict[str, Any] = {"loggers": {"console": {"config": {}}}}  # Without it Dagster prints its own log as well.
+
+PATIENCE_SECONDS = 3  # Before it is said that another process is being waited for.
 
 
 class Done(NamedTuple):
@@ -27,10 +31,13 @@ class Done(NamedTuple):
     again: bool
 
 
-def run_cycle(cycle_id: str, folder: Path, *, home: Path | None, records_url: str, console: Console) -> Done:
+def run_cycle(
+    cycle_id: str, folder: Path, *, home: Path | None, records_url: str, console: Console, take_over: bool = False
+) -> Done:
     """Settle one cycle from an input folder with the job `settle_cycle`, and say on `console` how far it is.
 
-    Raises what the assets raise: see schemas.errors.
+    With `take_over` it does not wait for another process that settles here: it takes its batch over, and the fence in
+    the records refuses whatever the other still wants to write. Raises what the assets raise: see schemas.errors.
     """
     cycle = cycle_of(cycle_id)
     if not cycles.has_partition_key(cycle_id):
@@ -45,19 +52,38 @@ def run_cycle(cycle_id: str, folder: Path, *, home: Path | None, records_url: st
         loggers={"console": _steps_to(console)},
     )  # fmt: skip
     job = definitions.resolve_job_def("settle_cycle")
-    with _alone(place), dg.DagsterInstance.get() as instance:
+    with nullcontext() if take_over else _alone(place, console), dg.DagsterInstance.get() as instance:
         result = job.execute_in_process(partition_key=cycle_id, instance=instance, run_config=ONLY_STEPS)
     said: dict[str, Any] = result.output_for_node("cycle_inputs")
     return Done(result.output_for_node("journal")["batch_id"], said["settled_before"])
 
 
 @contextmanager
-def _alone(place: Path) -> Iterator[None]:
+def _alone(place: Path, console: Console) -> Iterator[None]:
     """Wait until no other process settles in this home: the second of two then finds the cycle committed."""
     make_folder(place)
     with (place / "settling.lock").open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        patient_until = time.monotonic() + PATIENCE_SECONDS
+        while not _locked(handle):
+            if time.monotonic() > patient_until:
+                console.print(
+                    f"Another process is settling in {printable(str(place))}; waiting until it ends. If it hangs, run this "
+                    "again with --take-over, which goes on without it.",
+                    markup=False,
+                )
+                fcntl.flock(handle, fcntl.LOCK_EX)
+                break
+            time.sleep(0.1)
         yield
+
+
+def _locked(handle: IO[str]) -> bool:
+    """Say whether the lock could be had at once."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _steps_to(console: Console) -> dg.LoggerDefinition:

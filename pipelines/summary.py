@@ -71,6 +71,22 @@ def print_summary(summary: dict[str, Any], console: Console) -> None:
     console.print(f"  proof    plan {summary['plan_digest'][:16]}  inputs {summary['inputs_digest'][:16]}")
 
 
+def print_life(summary: dict[str, Any], console: Console) -> None:
+    """Print each state that the batch went through, when, and by whose decision; and what its custodians still owe."""
+    console.print()
+    for step in summary["life"]:
+        who = "" if step["decided_by"] == "trine" else f"  by {step['decided_by']}"
+        why = f"  {step['reason']}" if step["reason"] else ""
+        state = step["state_after"].lower()
+        console.print(f"  {step['recorded_at']}  {state:<18}{printable(who + why)}".rstrip(), markup=False)
+    rows = summary["open_instructions"]
+    for row in rows[:SHOWN]:
+        said = (row["outcome"] or "no answer").lower()
+        console.print(f"  open     {printable(row['instruction_id'])}: {said}", markup=False)
+    if len(rows) > SHOWN:
+        console.print(f"           [dim]and {len(rows) - SHOWN:,} more instructions; --json tells all[/]")
+
+
 def _amount(row: dict[str, Any], column: str, summary: dict[str, Any]) -> str:
     return f"{show(int(row[column]), summary['decimals'][row['instrument']])} {row['instrument']}"
 

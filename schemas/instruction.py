@@ -3,7 +3,7 @@
 import pandera.polars as pa
 import polars as pl
 
-from schemas.contract import Contract
+from schemas.contract import Contract, Instant
 
 
 class Instruction(Contract):
@@ -31,3 +31,12 @@ class CreditDraw(Contract):
     client: str
     instrument: str
     drawn_atoms: pl.Int128 = pa.Field(gt=0)
+
+
+class Confirmation(Contract):
+    """One row per instruction that a custodian's file speaks of."""
+
+    instruction_id: str = pa.Field(unique=True, description="As Trine wrote it into the custodian's instructions.")
+    outcome: str = pa.Field(isin=["DONE", "REJECTED", "UNKNOWN"])
+    executed_at: Instant = pa.Field(nullable=True)
+    reference: str = pa.Field(nullable=True, description="The custodian's own name for the movement.")

@@ -51,6 +51,7 @@ class Flaw(StrEnum):
     WRONG_ROLE = "WRONG_ROLE"  # A venue where a client is due, a client where a prime broker is due.
     UNKNOWN_ACCOUNT = "UNKNOWN_ACCOUNT"
     UNKNOWN_LINE = "UNKNOWN_LINE"
+    UNKNOWN_INSTRUCTION = "UNKNOWN_INSTRUCTION"  # Not one that Trine gave, or its batch is final or not handed out.
     SAME_INSTRUMENT = "SAME_INSTRUMENT"  # Base and quote are one.
     SELF_TRADE = "SELF_TRADE"  # Buyer and seller are one account.
     TOO_OLD = "TOO_OLD"

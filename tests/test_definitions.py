@@ -26,7 +26,7 @@ ASSETS = """
     net_positions   netting      polars                       cycle_inputs,obligations,reference_data,selection,trades
     instructions    settlement   polars,sql                   {everything}
     quality_report  quality      greatexpectations,sql        cycle_inputs,instructions
-    journal         ledger       sql                          cycle_inputs,instructions,quality_report
+    journal         ledger       sql                          balances,cycle_inputs,instructions,quality_report,reference_data
 """
 EVERYTHING = "balances,credit_lines,cycle_inputs,fills,net_positions,obligations,reference_data,selection,trades"
 CHECKS = {

@@ -5,7 +5,7 @@ from typing import Any
 
 import polars as pl
 
-from assets.ledger.store import Store
+from assets.ledger.store import EXECUTING, Store
 from schemas.atoms import plain
 from schemas.cycle import Policy
 from schemas.reasons import MEANING, FillState, HoldReason
@@ -36,6 +36,8 @@ def summarise(store: Store, batch_id: str, decisions: pl.DataFrame, instruments:
         "batch_id": batch_id,
         "cycle_id": batch["cycle_id"],
         "state": batch["state"],
+        "life": store.rows("transitions", batch_id).drop("batch_id").to_dicts(),
+        "open_instructions": open_instructions(store, batch),
         "cut_at": batch["cut_at"],
         "previous_batch_id": batch["previous_batch_id"],
         "degraded": bool(batch["degraded"]),
@@ -86,6 +88,19 @@ def summarise(store: Store, batch_id: str, decisions: pl.DataFrame, instruments:
             .to_dicts(),
         },
     }
+
+
+def open_instructions(store: Store, batch: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the instructions of a batch that are not known to be done, with what was said of each last."""
+    if batch["state"] not in ("COMMITTED", *EXECUTING):
+        return []
+    said = store.rows("confirmations", batch["batch_id"]).sort("number")
+    outcome = dict(said.select("instruction_id", "outcome").rows())
+    return [
+        {**row, "quantity_atoms": str(row["quantity_atoms"]), "outcome": outcome.get(row["instruction_id"])}
+        for row in store.rows("instructions", batch["batch_id"]).drop("batch_id", "participant").to_dicts()
+        if outcome.get(row["instruction_id"]) != "DONE"
+    ]
 
 
 def ratio(weight: int, bound: int) -> str:

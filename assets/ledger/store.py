@@ -35,6 +35,7 @@ from schemas.records import LIFE, SETTLED_STATES, batches, plans
 
 DatabaseError = SQLAlchemyError  # For those who must not know SQL.
 Clock = Callable[[], datetime]
+EXECUTING = ("EXECUTING", "EXECUTION_UNKNOWN")
 OUTCOMES = ("DONE", "REJECTED", "UNKNOWN")
 REVERSED = {"PAY_IN": "PAY_OUT", "PAY_OUT": "PAY_IN", "CREDIT_PAY_IN": "CREDIT_PAY_OUT"}
 
@@ -109,6 +110,64 @@ class Store(Database):
                 found.append(self.rows("positions", batch["batch_id"]).join(wanted, on=Account.names(), how="semi"))
                 wanted = wanted.join(found[-1], on=Account.names(), how="anti")
         return pl.concat(found)
+
+    def attempts(
+        self, states: Sequence[str], cycle_id: str | None = None, before: str | None = None
+    ) -> list[dict[str, Any]]:
+        """Return the batches that are in one of `states`, oldest first; reversals are among them.
+
+        Of one cycle, of those that open earlier than `before`, or of all.
+        """
+        query = _WITH_PLANS.where(batches.c.state.in_(states))
+        if cycle_id is not None:
+            query = query.where(batches.c.cycle_id == cycle_id)
+        if before is not None:
+            query = query.where(batches.c.opens_at < before)
+        with self.engine.connect() as connection:
+            found = connection.execute(query.order_by(batches.c.opens_at, batches.c.attempt))
+            return [dict(row) for row in found.mappings()]
+
+    def pending(self, batch_id: str) -> pl.DataFrame:
+        """Return the instructions that the inputs of a batch may speak of: those of earlier cycles that are not final.
+
+        Beside the columns of `instructions`: `opens_at` of their cycle, `outcome` (what was said of them last, or null)
+        and `heard`: this batch or one of a later cycle has spoken of it, so that a batch that is run again says nothing
+        twice. What this batch made final is there too: run again, it reads its inputs as it did then.
+        """
+        about = frame_schema(records.instructions) | {"opens_at": pl.String, "outcome": pl.String, "heard": pl.Boolean}
+        rows: list[dict[str, Any]] = []
+        with self.engine.connect() as connection:
+            known = {one["batch_id"]: one for one in connection.execute(select(batches)).mappings()}
+            before = known[batch_id]["opens_at"]
+            told = select(records.confirmations.c.batch_id).where(records.confirmations.c.source == batch_id)
+            ours = set(connection.execute(told).scalars())
+            for name, row in sorted(known.items()):
+                if row["opens_at"] >= before or (row["state"] not in EXECUTING and name not in ours):
+                    continue
+                said = sorted(_of(connection, records.confirmations, name), key=lambda one: int(one["number"]))
+                last = {one["instruction_id"]: one["outcome"] for one in said}
+                heard = {
+                    one["instruction_id"] for one in said
+                    if one["source"] in known and known[one["source"]]["opens_at"] >= before
+                }  # fmt: skip
+                rows += [
+                    {**one, "opens_at": row["opens_at"], "outcome": last.get(one["instruction_id"]),
+                     "heard": one["instruction_id"] in heard}
+                    for one in _of(connection, records.instructions, name)
+                ]  # fmt: skip
+        return pl.DataFrame(rows, schema=about)
+
+    def breaks(self, since: str, before: str) -> pl.DataFrame:
+        """Return the accounts (Account and `opens_at`) whose statement was not their book in a settled cycle.
+
+        Of cycles that open from `since` on and earlier than `before`.
+        """
+        found = [pl.DataFrame(schema={**frame_schema(records.positions), "opens_at": pl.String})]
+        for batch in self.settled():
+            if since <= batch["opens_at"] < before:
+                rows = self.rows("positions", batch["batch_id"]).filter(pl.col("break_atoms") != 0)
+                found.append(rows.with_columns(opens_at=pl.lit(batch["opens_at"])))
+        return pl.concat(found).select(*Account.names(), "opens_at")
 
     def frame_digests(self, batch_id: str) -> dict[str, str]:
         """Return the digest of each frame of a batch, by name."""
@@ -281,7 +340,7 @@ class Store(Database):
                 )
             for one in sorted(_of(connection, records.confirmations, batch_id), key=lambda one: int(one["number"])):
                 last[one["instruction_id"]], number[one["instruction_id"]] = one["outcome"], one["number"]
-            if row["state"] not in ("EXECUTING", "EXECUTION_UNKNOWN"):
+            if row["state"] not in EXECUTING:
                 return str(row["state"])
             new = {name: outcome for name, outcome in sorted(said.items()) if last[name] != outcome}
             keep(
@@ -305,8 +364,9 @@ class Store(Database):
     def compensate(self, batch_id: str, reason: str, person: str) -> str:
         """Reverse a committed batch that its custodians did not execute: a new batch that points at it. Return its id.
 
-        Only the last settled batch can be reversed, and none that is FINAL: its fills must be busted instead. The cycle
-        is open again afterwards. What was written stays as it is; nothing is edited.
+        Only the last settled batch can be reversed, and none that is FINAL: its fills must be busted instead. Every
+        instruction must be known to be DONE or REJECTED: one that may still be executed cannot be reversed yet, and
+        one that never was has nothing to reverse. The cycle is open again afterwards. Nothing is edited.
         """
         with self.engine.begin() as connection:
             row = _row(connection, batch_id)
@@ -315,6 +375,15 @@ class Store(Database):
                 raise RefusedInput(
                     f"batch {batch_id} is {row['state']} and cannot be compensated: expected the last batch that settled, "
                     "not yet FINAL. Nothing was written. Reverse single fills of earlier batches by busting them."
+                )
+            said = sorted(_of(connection, records.confirmations, batch_id), key=lambda one: int(one["number"]))
+            last_said = {one["instruction_id"]: one["outcome"] for one in said}
+            sent = _of(connection, records.instructions, batch_id)
+            unclear = sum(last_said.get(one["instruction_id"]) not in ("DONE", "REJECTED") for one in sent)
+            if unclear:
+                raise RefusedInput(
+                    f"batch {batch_id} cannot be compensated yet: of {unclear} of its {len(sent)} instructions it is not known "
+                    "whether they were executed. Ask the custodians and say so with `trine confirm`. Nothing was written."
                 )
             query = select(func.count()).where(batches.c.cycle_id == row["cycle_id"])
             attempt = connection.execute(query).scalar_one() + 1
@@ -335,7 +404,7 @@ class Store(Database):
             instructions = [
                 {**one, "batch_id": new["batch_id"], "kind": REVERSED[one["kind"]],
                  "instruction_id": _moved(one["instruction_id"], new)}
-                for one in _of(connection, records.instructions, batch_id)
+                for one in sent if last_said[one["instruction_id"]] == "DONE"
             ]  # fmt: skip
             keep(connection, records.postings, postings)
             keep(connection, records.instructions, instructions)
