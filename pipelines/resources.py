@@ -14,8 +14,9 @@ def home_folder() -> Path:
 
 
 def home_resource(
-    folder: str | None = None, *, inbox: str | None = None, input_folder: str = "", records_url: str = ""
-) -> Home:
+    folder: str | None = None, *, inbox: str | None = None, input_folder: str = "", records_url: str = "",
+    late_fills: str = "",
+) -> Home:  # fmt: skip
     """Return the home of this deployment. TRINE_INBOX and TRINE_RECORDS name the inbox and the database."""
     home = Path(folder).absolute() if folder else home_folder()
     return Home(
@@ -23,4 +24,5 @@ def home_resource(
         inbox=inbox or os.environ.get("TRINE_INBOX") or str(home / "inbox"),
         input_folder=str(Path(input_folder).absolute()) if input_folder else "",
         records_url=records_url or os.environ.get("TRINE_RECORDS", ""),
+        late_fills=late_fills,
     )
