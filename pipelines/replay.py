@@ -5,7 +5,7 @@ A replay has a home folder, a database and a Dagster history of its own. Of the 
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -68,8 +68,7 @@ def replay_then(home: Home, cycle_id: str, apart: Home, from_the_first: bool, co
         )  # fmt: skip
     return {
         "cycle_id": cycle_id, "known": "then", "same": all(one["same"] for one in compared), "cycles": compared,
-        "trine": {"version": batch["trine_version"], "lock_digest": batch["lock_digest"]},
-        "replayed_by": {"version": trine_version(), "lock_digest": lock_digest()},
+        **_versions(batch),
     }  # fmt: skip
 
 
@@ -85,11 +84,14 @@ def replay_now(home: Home, cycle_id: str, apart: Home, console: Console) -> dict
     _copy(home, apart, earlier)
     known = home.frame(batch["batch_id"], "fills")
     reports = [home.frame(one["batch_id"], "fills").filter(pl.col("age") == 0) for one in later]
-    late = late_reports(
-        known, pl.concat([Fill.empty(), *reports]).select(Fill.names()), datetime.fromisoformat(batch["cut_at"])
+    own = _inputs(home, batch)
+    reference = read_reference(
+        home.frozen(batch["manifest_digest"]), Policy.from_json(batch["policy"]).reference_instrument
     )
+    late = late_reports(known, pl.concat([Fill.empty(), *reports]), reference, datetime.fromisoformat(batch["cut_at"]))
     digest = apart.frames().write(late) if late.height else ""
-    statements = _late_statements(home, batch, earlier, later)
+    others = [file for one in later if one["manifest_digest"] for file in _custody(_inputs(home, one))]
+    statements = late_statements(_custody(own), others, reference, *_custody_rules(batch, earlier))
     done = _settle_again(home, batch, apart, console, statements, digest)
     pair = (home, batch["batch_id"]), (apart, done.batch_id)
     plans = [place.store().batch(batch_id)["plan_digest"] for place, batch_id in pair]
@@ -102,8 +104,16 @@ def replay_now(home: Home, cycle_id: str, apart: Home, console: Console) -> dict
         ).to_dicts(),
         "chains": _apart_rows(*(_chains(*one) for one in pair)),
         "positions": _apart_rows(*(_positions(*one) for one in pair)),
+        **_versions(batch),
         "decimals": dict(home.frame(batch["batch_id"], "instruments").select("instrument", "decimals").rows()),
     }  # fmt: skip
+
+
+def _versions(batch: Batch) -> dict[str, Any]:
+    return {
+        "trine": {"version": batch["trine_version"], "lock_digest": batch["lock_digest"]},
+        "replayed_by": {"version": trine_version(), "lock_digest": lock_digest()},
+    }
 
 
 def _found(home: Home, cycle_id: str) -> tuple[list[Batch], Batch]:
@@ -194,19 +204,16 @@ def _differences(home: Home, batch: Batch, apart: Home, replayed_id: str) -> lis
     return found + compare(home, batch["batch_id"], apart, replayed_id)
 
 
-def _late_statements(home: Home, batch: Batch, earlier: list[Batch], later: list[Batch]) -> pl.DataFrame:
-    policy, cut_at = Policy.from_json(batch["policy"]), datetime.fromisoformat(batch["cut_at"])
-    executed_by = None
+def _custody_rules(batch: Batch, earlier: list[Batch]) -> tuple[datetime, int, datetime | None]:
+    """Return cut_at, stale_hours and executed_by, as `read_balances` was given them in the cycle."""
+    policy, executed_by = Policy.from_json(batch["policy"]), None
     if earlier:
         executed_by = datetime.fromisoformat(earlier[-1]["cut_at"]) + timedelta(minutes=policy.execution_minutes)
-    own, *others = (
-        [file for file in _inputs(home, one) if file.stage == "custody"]
-        for one in (batch, *(one for one in later if one["manifest_digest"]))
-    )
-    reference = read_reference(home.frozen(batch["manifest_digest"]), policy.reference_instrument)
-    return late_statements(
-        own, [file for files in others for file in files], reference, cut_at, policy.stale_statement_hours, executed_by
-    )
+    return datetime.fromisoformat(batch["cut_at"]), policy.stale_statement_hours, executed_by
+
+
+def _custody(files: Iterable[SourceFile]) -> list[SourceFile]:
+    return [file for file in files if file.stage == "custody"]
 
 
 Rows = dict[tuple[str, ...], dict[str, Any]]

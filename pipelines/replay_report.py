@@ -20,12 +20,7 @@ def print_then(found: Row, console: Console) -> None:
         for one in cycle["differences"]:
             what = "differs" if one["rows"] is None else f"{one['rows']:,} rows differ"
             console.print(f"  {one['what']}: {what}")
-    if found["trine"] != found["replayed_by"]:
-        then, now = found["trine"], found["replayed_by"]
-        console.print(
-            f"It was settled by Trine {then['version']} with libraries {then['lock_digest'][:12] or 'unknown'}, and replayed by "
-            f"{now['version']} with {now['lock_digest'][:12] or 'unknown'}."
-        )
+    _versions(found, console)
 
 
 def print_now(found: Row, console: Console) -> None:
@@ -47,8 +42,19 @@ def print_now(found: Row, console: Console) -> None:
         places = found["decimals"].get(instrument, 0)
         then, now = (show(_atoms(row, when), places) for when in ("then", "now"))
         console.print(f"  net {participant} {instrument}: {then} then, {now} now", markup=False)
+    _versions(found, console)
     if len(chains) > SHOWN or len(nets) > SHOWN:
         console.print(f"  [dim]{len(chains):,} chains and {len(nets):,} nets differ; --json tells all[/]")
+
+
+def _versions(found: Row, console: Console) -> None:
+    """Another version of Trine or of its libraries explains a difference; the same one explains none."""
+    if found["trine"] != found["replayed_by"]:
+        then, now = found["trine"], found["replayed_by"]
+        console.print(
+            f"It was settled by Trine {then['version']} with libraries {then['lock_digest'][:12] or 'unknown'}, and replayed by "
+            f"{now['version']} with {now['lock_digest'][:12] or 'unknown'}."
+        )
 
 
 def _atoms(row: Row, when: str) -> int:

@@ -7,20 +7,27 @@ from datetime import datetime
 
 import polars as pl
 
+from assets.reference import Reference
 from schemas.fill import FileCount, Fill
 
 LATE_FILE = "late/fills"  # The name under which late reports are counted beside the cycle's files.
 
 
-def late_reports(known: pl.DataFrame, later: pl.DataFrame, cut_at: datetime) -> pl.DataFrame:
+def late_reports(known: pl.DataFrame, later: pl.DataFrame, reference: Reference, cut_at: datetime) -> pl.DataFrame:
     """Return those of `later` (Fill) that the cycle of `known` (Fill) would have settled with, had they come in time.
 
     `known` are the fills of the cycle, new and carried; `later` those that later cycles accepted. Trades (F) count when
     they were done by the cut (R1). Corrections and busts count when what they name does: it is known, or late as well.
-    A correction is dated when it was made, so it is taken back to the cut: what it corrects was traded before.
+    A correction is dated when it was made, so it is taken back to the cut: what it corrects was traded before. Markets
+    and parties must be known in `reference`, the cycle's own.
     """
     cut = pl.lit(cut_at).dt.cast_time_unit("ns")  # As microseconds, Polars would cut the column to them.
-    later = later.filter(~pl.col("fill_id").is_in(known["fill_id"].implode()))
+    parties = reference.participants["participant"].implode()
+    later = later.join(reference.symbols, on=["venue", "base", "quote"], how="semi").filter(
+        ~pl.col("fill_id").is_in(known["fill_id"].implode()),
+        pl.col("client").is_in(parties),
+        pl.col("prime_broker").is_null() | pl.col("prime_broker").is_in(parties),
+    )
     found = later.filter((pl.col("exec_type") == "F") & (pl.col("traded_at") <= cut))
     after = later.filter(pl.col("exec_type") != "F")
     while True:
