@@ -1,13 +1,16 @@
 """A past cycle settled again: the same as recorded, or what later knowledge would have changed, and never the records."""
 
 import shutil
+from collections.abc import Callable
 from datetime import timedelta
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import polars as pl
 import pytest
+from rich.console import Console
 from sqlalchemy import select, text
 
 from assets.custody.late import late_statements
@@ -16,6 +19,7 @@ from assets.intake import SourceFile
 from assets.ledger.replay import MOMENTS, NOT_COMPARED
 from assets.partitions import cycle_of
 from assets.reference import Reference, read_reference
+from pipelines.replay_report import print_now, print_then
 from schemas.fill import Fill
 from schemas.records import FACTS
 from tests.deployment import Deployment
@@ -31,6 +35,13 @@ def state_of(deployment: Deployment) -> tuple[Any, ...]:
         runs = len(instance.get_runs())
     files = {path: path.stat().st_mtime_ns for path in deployment.folder.rglob("*") if "records" not in path.name}
     return deployment.dump(), files, runs
+
+
+def told(tell: Callable[[dict[str, Any], Console], None], record: dict[str, Any]) -> list[str]:
+    """Return the lines that people are told."""
+    text = StringIO()
+    tell(record, Console(file=text, width=200))
+    return [line.strip() for line in text.getvalue().splitlines()]
 
 
 def copied(deployment: Deployment, folder: Path) -> Deployment:
@@ -123,6 +134,9 @@ def test_a_row_or_a_frame_that_is_not_what_came_out_is_told(days: Deployment, tm
     # Of eleven fills the next cycle has only the one that waited, and of that another state and age.
     assert found.pop("frame outcomes") == 11
     assert found == expected | {"table plans": 1, "inputs_digest": None}
+    said = told(print_then, answer.record)
+    assert f"{CYCLE}#2: not the same as recorded" in said
+    assert {"frame outcomes: 11 rows differ", "inputs_digest: differs", "table holds: 1 rows differ"} <= set(said)
 
 
 def test_only_what_is_of_a_time_an_attempt_or_a_person_is_not_compared() -> None:
@@ -333,7 +347,7 @@ def test_what_came_later_changes_exactly_what_it_is_about(first: tuple[Deploymen
         "T1": ((str(amount("2", ETH)), str(amount("7_000", USD))), None),  # Busted.
         "T2": tuple((str(amount(base, ETH)), str(amount(quote, USD))) for base, quote in (("4", "14_000"), ("3", "10_500"))),
         "T3": (("0", "0"), (str(amount("3", BTC)), str(amount("300_000", USD)))),  # Funded by the corrected statement.
-        "T4": (None, ("0", "0")),  # Late, and C has spent its dollars.
+        "T4": (None, ("0", "0")),  # Late, and the dollars of C are worth more in T3.
     }  # fmt: skip
     nets = {
         tuple(row["key"]): tuple(int(row[when]["net_atoms"]) for when in ("then", "now")) for row in found["positions"]
@@ -345,6 +359,12 @@ def test_what_came_later_changes_exactly_what_it_is_about(first: tuple[Deploymen
         ("B", USD): (amount("21_000", USD), amount("10_500", USD)),
     }  # fmt: skip
     assert state_of(deployment) == before
+    assert {
+        "SPTX:2026-11-02:T2", "then 4.000000000000000000 ETH for 14,000.00 USD settles",
+        "now  3.000000000000000000 ETH for 10,500.00 USD settles", "now  is no chain",
+        "now  1.000000000000000000 ETH for 3,500.00 USD waits (CYCL)",
+        "net A USD: -21,000.00 then, 289,500.00 now", "net C BTC: 0.00000000 then, 3.00000000 now",
+    } <= set(told(print_now, found))  # fmt: skip
 
 
 def test_a_later_cycle_that_says_nothing_of_it_changes_nothing(first: tuple[Deployment, Path], tmp_path: Path) -> None:
