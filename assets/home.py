@@ -23,6 +23,7 @@ from assets.ledger.store import Store
 from schemas.cycle import Policy
 from schemas.digest import digest_of_record
 from schemas.errors import RefusedInput
+from schemas.fill import Fill
 from schemas.printing import printable
 
 STAGES = {"venues": "fills", "custody": "custody", "credit": "credit", "clients": "clients", "reference": "reference"}
@@ -37,6 +38,7 @@ class Home(dg.ConfigurableResource):
     input_folder: str = ""  # The one folder to settle, whatever it is called, in place of the inbox's.
     second_place: str = ""  # Where copies of signed checkpoints go: another disk, a bucket, another person.
     signs: bool = True  # False where another role signs the log, with `trine sign`.
+    late_fills: str = ""  # Digest of a frame of reports that came after the cycle. Only a replay has one.
 
     def store(self) -> Store:
         """Return the records, migrated to today's tables."""
@@ -134,14 +136,8 @@ class Home(dg.ConfigurableResource):
                 f"there is no input folder for {cycle_id}: expected {source}. Put the cycle's files there "
                 "(docs/reference/inputs.md), or give another folder with --input. Nothing was written."
             )
-        files = [
-            SourceFile.of(stage, path, source)
-            for folder, stage in sorted(STAGES.items())
-            for path in _regular_files(source / folder)
-        ]
-        files.sort(key=lambda file: file.name)
+        files, digest = manifest_of(source)
         policy = _policy(source / "cycle.toml", cycle_id)
-        digest = digest_of_record([[file.name, file.sha256] for file in files])
         target = self.frozen(digest)
         if not target.exists():
             make_folder(target.parent)
@@ -170,21 +166,40 @@ class Home(dg.ConfigurableResource):
         """Return the settled batches of earlier cycles than the one that opens at `before`, oldest first."""
         return [batch for batch in self.store().settled() if batch["opens_at"] < before]
 
+    def late(self) -> pl.DataFrame:
+        """Return the reports (Fill) that came after the cycle and are settled with it: none, except in a replay."""
+        return self.frames().read(self.late_fills) if self.late_fills else Fill.empty()
+
     def frame(self, batch_id: str, name: str) -> pl.DataFrame:
         """Return a frame of a stored batch. It has one, so the tables are there: no migration is asked for again."""
         return self.frames().read(Store(self.url()).frame_digests(batch_id)[name])
 
 
-def inputs_digest(cycle_id: str, manifest_digest: str, policy: Policy, previous: dict[str, Any] | None) -> str:
-    """Return the digest of all that decides a cycle: its files, its rules, and the batch that it follows."""
-    return digest_of_record(
-        {
-            "cycle": cycle_id,
-            "files": manifest_digest,
-            "policy": json.loads(policy.as_json()),
-            "previous": [previous["batch_id"], previous["plan_digest"]] if previous else None,
-        }
-    )
+def manifest_of(folder: Path) -> tuple[list[SourceFile], str]:
+    """Return the files of an input folder by name, and the digest of their names and contents."""
+    files = [
+        SourceFile.of(stage, path, folder)
+        for below, stage in sorted(STAGES.items())
+        for path in _regular_files(folder / below)
+    ]
+    files.sort(key=lambda file: file.name)
+    return files, digest_of_record([[file.name, file.sha256] for file in files])
+
+
+def inputs_digest(
+    cycle_id: str, manifest_digest: str, policy: str, previous: dict[str, Any] | None, late_fills: str = ""
+) -> str:
+    """Return the digest of all that decides a cycle: its files, its rules, and the batch that it follows.
+
+    `policy` is JSON, as recorded. Only a replay has `late_fills`, the digest of reports that came later.
+    """
+    decisive = {
+        "cycle": cycle_id,
+        "files": manifest_digest,
+        "policy": json.loads(policy),
+        "previous": [previous["batch_id"], previous["plan_digest"]] if previous else None,
+    }
+    return digest_of_record(decisive | ({"late_fills": late_fills} if late_fills else {}))
 
 
 def keep_key(path: Path, key: SignerKey) -> None:

@@ -33,7 +33,7 @@ def cycle_inputs(context: dg.AssetExecutionContext, home: Home) -> Product:
             "trine_version": trine_version(),
             "lock_digest": lock_digest(),
         },
-        lambda previous: inputs_digest(cycle.cycle_id, manifest, policy, previous),
+        lambda previous: inputs_digest(cycle.cycle_id, manifest, policy.as_json(), previous, home.late_fills),
     )
     return {
         "files": pl.DataFrame([(f.stage, f.name, f.sha256, f.size) for f in files], schema=FILES, orient="row"),

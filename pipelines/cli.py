@@ -3,7 +3,7 @@
 Exit codes: 0 settled (or was settled before); 1 Trine itself is wrong; 2 the input or the call is refused and nothing
 was written; 3 settled, but degraded: something was quarantined; 4 blocked by the quality verdict; 5 the cycle is
 committed with other inputs, a later one is, or another process took it over; 6 the disk or the database fails; 7 people
-must approve it; 8 records, log and signatures do not agree.
+must approve it; 8 records, log and signatures, or a replay, do not agree.
 """
 
 import json
@@ -16,7 +16,7 @@ import click
 
 from pipelines import decisions, proofs
 from pipelines.console import answering, as_json, attempts_in, home_at, kept, out, progress, settled_batch
-from schemas.errors import RefusedInput
+from schemas.errors import RefusedInput, Tampered
 
 DEGRADED = 3
 FLAWS = ("duplicates", "busts", "corrections", "one_sided", "bad_numbers", "unknown_parties", "broken_file")
@@ -163,6 +163,45 @@ def trace(what: tuple[str, ...], cycle_id: str | None, home: Path | None, record
         print_trace(found, decimals, out)
     else:
         print_fill_trace(found, decimals, out)
+
+
+@main.command()
+@click.argument("cycle_id", metavar="CYCLE")
+@click.option(
+    "--known",
+    type=click.Choice(("then", "now")),
+    default="then",
+    show_default=True,
+    help="then: the same must come out. now: with what later cycles' inputs say about it.",
+)
+@click.option("--from-the-first", is_flag=True, help="Settle all cycles before it again too, each from its inputs.")
+@click.option("--out", "target", type=folder, help="Keep the replay in this new folder.")
+@click.option("--records-out", default="", help="An empty database for the replay. Default: SQLite in its folder.")
+@kept
+@as_json
+@answering
+def replay(
+    cycle_id: str, known: str, from_the_first: bool, target: Path | None, records_out: str, home: Path | None,
+    records_url: str, as_json: bool,
+) -> None:  # fmt: skip
+    """Settle a committed cycle again, apart from the records, from the inputs as they were kept. Nothing is changed."""
+    if known == "now" and from_the_first:
+        raise click.UsageError("--from-the-first replays what was known then; leave out --known now.")
+    from pipelines.replay import replay_now, replay_then, set_apart
+    from pipelines.replay_report import print_now, print_then
+
+    place = home_at(home, records_url)
+    settled_batch(place, cycle_id)
+    with set_apart(target, records_out) as apart, progress.status(f"replaying {cycle_id}"):
+        if known == "now":
+            found, tell = replay_now(place, cycle_id, apart, progress), print_now
+        else:
+            found, tell = replay_then(place, cycle_id, apart, from_the_first, progress), print_then
+    if as_json:
+        click.echo(json.dumps(found, indent=1))
+    else:
+        tell(found, out)
+    sys.exit(0 if known == "now" or found["same"] else Tampered.exit_code)
 
 
 @main.command()

@@ -28,10 +28,14 @@ def build_definitions(
     inbox: str | None = None,
     input_folder: str = "",
     records_url: str = "",
+    late_fills: str = "",
+    signs: bool = True,
     loggers: Mapping[str, dg.LoggerDefinition] | None = None,
 ) -> dg.Definitions:
     """Return all of Trine for a home folder, an inbox of input folders (or the one to settle) and a database."""
-    home = home_resource(folder, inbox=inbox, input_folder=input_folder, records_url=records_url)
+    home = home_resource(
+        folder, inbox=inbox, input_folder=input_folder, records_url=records_url, late_fills=late_fills, signs=signs
+    )
     return dg.Definitions(
         assets=dg.load_assets_from_modules(STAGES),
         asset_checks=dg.load_asset_checks_from_modules([checks]),

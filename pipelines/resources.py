@@ -14,8 +14,9 @@ def home_folder() -> Path:
 
 
 def home_resource(
-    folder: str | None = None, *, inbox: str | None = None, input_folder: str = "", records_url: str = ""
-) -> Home:
+    folder: str | None = None, *, inbox: str | None = None, input_folder: str = "", records_url: str = "",
+    late_fills: str = "", signs: bool = True,
+) -> Home:  # fmt: skip
     """Return the home of this deployment. TRINE_INBOX, TRINE_RECORDS and TRINE_SECOND_PLACE name inbox, database and copies."""
     home = Path(folder).absolute() if folder else home_folder()
     return Home(
@@ -23,6 +24,7 @@ def home_resource(
         inbox=inbox or os.environ.get("TRINE_INBOX") or str(home / "inbox"),
         input_folder=str(Path(input_folder).absolute()) if input_folder else "",
         records_url=records_url or os.environ.get("TRINE_RECORDS", ""),
+        late_fills=late_fills,
         second_place=os.environ.get("TRINE_SECOND_PLACE", ""),
-        signs=os.environ.get("TRINE_SIGNS", "yes") != "no",
+        signs=signs and os.environ.get("TRINE_SIGNS", "yes") != "no",
     )

@@ -32,12 +32,14 @@ class Done(NamedTuple):
 
 
 def run_cycle(
-    cycle_id: str, folder: Path, *, home: Path | None, records_url: str, console: Console, take_over: bool = False
-) -> Done:
+    cycle_id: str, folder: Path, *, home: Path | None, records_url: str, console: Console, take_over: bool = False,
+    replayed: bool = False, late_fills: str = "",
+) -> Done:  # fmt: skip
     """Settle one cycle from an input folder with the job `settle_cycle`, and say on `console` how far it is.
 
     With `take_over` it does not wait for another process that settles here: it takes its batch over, and the fence in
-    the records refuses whatever the other still wants to write. Raises what the assets raise: see schemas.errors.
+    the records refuses whatever the other still wants to write. What is `replayed` is not signed and leaves no trace in
+    this deployment's Dagster, and it alone can have `late_fills`. Raises what the assets raise: see schemas.errors.
     """
     cycle = cycle_of(cycle_id)
     if not cycles.has_partition_key(cycle_id):
@@ -48,11 +50,13 @@ def run_cycle(
     place = home or home_folder()
     os.environ.setdefault("DAGSTER_HOME", str(CHECKOUT / "dagster_home"))
     definitions = build_definitions(
-        str(place), input_folder=str(folder), records_url=records_url,
+        str(place), input_folder=str(folder), records_url=records_url, late_fills=late_fills,
+        signs=not replayed,
         loggers={"console": _steps_to(console)},
     )  # fmt: skip
     job = definitions.resolve_job_def("settle_cycle")
-    with nullcontext() if take_over else _alone(place, console), dg.DagsterInstance.get() as instance:
+    history = dg.DagsterInstance.ephemeral if replayed else dg.DagsterInstance.get
+    with nullcontext() if take_over else _alone(place, console), history() as instance:
         result = job.execute_in_process(partition_key=cycle_id, instance=instance, run_config=ONLY_STEPS)
     said: dict[str, Any] = result.output_for_node("cycle_inputs")
     return Done(result.output_for_node("journal")["batch_id"], said["settled_before"])

@@ -8,6 +8,7 @@ import polars as pl
 from assets.fills.carry import carry_over
 from assets.fills.control import TOTALS_FILE, read_totals, reconcile
 from assets.fills.ingest import ingest
+from assets.fills.late import count_late
 from assets.frames import Product
 from assets.home import Home
 from assets.inputs import files_of, reference_of
@@ -37,9 +38,10 @@ def fills(
     if earlier:
         last = earlier[-1]["batch_id"]
         carried = carry_over(*(home.frame(last, name) for name in ("fills", "outcomes", "trades")))
+    late = home.late()
     return {
-        "fills": Fill.hold(pl.concat([read.fills, carried]).sort("fill_id")),
+        "fills": Fill.hold(pl.concat([read.fills, late, carried]).sort("fill_id")),
         "control_totals": reconcile(stated, read.fills, read.counts),
         "quarantined": pl.concat([read.quarantined, stated.quarantined]).sort("file", "record"),
-        "counts": pl.concat([read.counts, stated.counts]).sort("file"),
+        "counts": pl.concat([read.counts, stated.counts, count_late(late, home.late_fills)]).sort("file"),
     }
