@@ -305,7 +305,7 @@ def test_a_batch_given_up_frees_its_holds_once_and_keeps_its_first_reason(store:
     store.abort(claim, "again")
     assert store.batch(claim.batch_id)["reason"] == "the custodian is closed"
     assert set(store.rows("holds", claim.batch_id)["state"]) == {"RELEASED"}
-    with pytest.raises(BrokenInvariant, match="consumed or released before"):
+    with pytest.raises(BrokenInvariant, match="is ABORTED and cannot be committed"):
         STEPS["commit"](store, claim, life_of())
 
 

@@ -158,7 +158,7 @@ def _derived(tables: Tables) -> Iterable[Difference]:
         for number, row in enumerate(told.get(batch["batch_id"], []), start=1):
             if (row["number"], row["state_before"]) != (number, state):
                 yield Difference("transitions", key_of_transition(row), "it does not follow the one before it")
-            taken_over = number > 1 and row["fence"] != fence
+            taken_over = number > 1 and row["fence"] != fence and row["state_after"] == state
             state, fence = row["state_after"], row["fence"]
             reason = reason if taken_over else row["reason"]
         for name, value in (("state", state), ("reason", reason), ("fence", fence)):

@@ -40,6 +40,7 @@ POSTGRESQL_REFUSED = {"fsync": "off", "full_page_writes": "off", "synchronous_co
 ROLES = ("trine_owner", "trine_app", "trine_auditor", "trine_compliance", "trine_witness")
 MAY_NOT = ("42501", "25006")  # PostgreSQL's codes for a missing right, and for a transaction that may only read.
 COPIED_ROWS_MIN = 500  # Fewer rows are inserted sooner than a table for their passage is made.
+IDLE_SECONDS_MAX = 600
 TRINE_LOCK = 0x7472696E65  # 'trine' in ASCII: PostgreSQL's advisory locks are numbers.
 
 
@@ -55,6 +56,7 @@ class Database:
         else:
             # A stricter default of the server's would show what was there before the wait for the lock.
             self.engine = self.engine.execution_options(isolation_level="READ COMMITTED")
+            event.listen(self.engine, "connect", _set_up_postgresql)
         event.listen(self.engine, "begin", _one_at_a_time)
 
     def migrate(self) -> None:
@@ -264,6 +266,12 @@ def _set_up_sqlite(connection: Any, _: Any) -> None:
     connection.execute("PRAGMA busy_timeout = 30000")
     for name, value in SQLITE_SETTINGS.items():
         connection.execute(f"PRAGMA {name} = {value}")
+
+
+def _set_up_postgresql(connection: Any, _: Any) -> None:
+    # A process that was stopped within a transaction would keep the lock for ever, and nobody could take over.
+    connection.execute(f"SET idle_in_transaction_session_timeout = {IDLE_SECONDS_MAX * 1000}")
+    connection.commit()
 
 
 def _one_at_a_time(connection: Connection) -> None:

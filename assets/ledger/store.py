@@ -212,7 +212,7 @@ class Store(Database):
                         claim = Claim(row["batch_id"], row["fence"] + 1)
                         self._move(connection, row, row["state"], claim.fence, "taken over")
                         return Turn(claim, previous_id, digest, False)
-                    self._abort(connection, row, "superseded by other inputs")
+                    self._abort(connection, row, "superseded by other inputs", row["fence"] + 1)
             new = {
                 **cycle, "batch_id": f"{cycle_id}#{len(attempts) + 1}", "attempt": len(attempts) + 1, "state": "CUT",
                 "fence": 1, "previous_batch_id": previous_id, "inputs_digest": digest,
@@ -225,7 +225,12 @@ class Store(Database):
         with self.engine.begin() as connection:
             row = self._held(connection, claim)
             if row["state"] != "CUT":
-                frozen = connection.execute(select(plans).where(plans.c.batch_id == claim.batch_id)).mappings().one()
+                frozen = connection.execute(select(plans).where(plans.c.batch_id == claim.batch_id)).mappings().first()
+                if frozen is None:
+                    raise CycleOutOfOrder(
+                        f"batch {claim.batch_id} was given up before it had a plan ({row['reason']}). Nothing was written. "
+                        "Run the cycle again."
+                    )
                 if frozen["plan_digest"] != proposal.plan["plan_digest"]:
                     raise BrokenInvariant(
                         f"batch {claim.batch_id} is {row['state']}, and the same inputs now make another plan (Trine "
@@ -286,6 +291,10 @@ class Store(Database):
             if row["state"] in SETTLED_STATES:
                 return False
             self._require_last(connection, row)
+            if row["state"] not in ("RESERVED", "APPROVED"):
+                raise BrokenInvariant(
+                    f"batch {claim.batch_id} is {row['state']} and cannot be committed. Nothing was written."
+                )
             frozen = {one["name"]: one for one in _of(connection, records.frames, claim.batch_id)}
             for name, frame in (("postings", postings), ("settlements", settlements)):
                 if frozen[name]["digest"] != digest_of(frame):
@@ -460,7 +469,7 @@ class Store(Database):
             batches.c.state == row["state"],
             batches.c.fence == row["fence"],
         )
-        known = row["reason"] if fence else reason  # Who takes a batch over says nothing new of it.
+        known = row["reason"] if fence and state == row["state"] else reason  # A take-over says nothing new of it.
         moved = connection.execute(
             update(batches).where(*where).values(state=state, fence=fence or row["fence"], reason=known)
         )
@@ -481,14 +490,14 @@ class Store(Database):
         }  # fmt: skip
         keep(connection, records.transitions, [transition])
 
-    def _abort(self, connection: Connection, row: Any, reason: str) -> None:
+    def _abort(self, connection: Connection, row: Any, reason: str, fence: int | None = None) -> None:
         if row["state"] in SETTLED_STATES:
             raise BrokenInvariant(
                 f"batch {row['batch_id']} is {row['state']} and can no longer be aborted, only completed or compensated. "
                 "Nothing was written."
             )
         self._end_holds(connection, row["batch_id"], "RELEASED")
-        self._move(connection, row, "ABORTED", reason=reason)
+        self._move(connection, row, "ABORTED", fence, reason)
 
     def _holds(self, connection: Connection, row: Any) -> list[dict[str, Any]]:
         """Return a hold for all that each account pays out of its own funds, and lends."""

@@ -159,7 +159,7 @@ class Machine(RuleBasedStateMachine):
                     if one.digest == digest:
                         one.fence += 1
                         return Claim(one.batch_id, one.fence)
-                    one.state = "ABORTED"
+                    one.state, one.fence = "ABORTED", one.fence + 1
             new = Batch(f"{cycle_id}#{len(attempts) + 1}", cycle_id, digest, previous)
             self.batches[new.batch_id] = new
             return Claim(new.batch_id, 1)
@@ -176,7 +176,7 @@ class Machine(RuleBasedStateMachine):
                 batch.state = "PROPOSED"
                 batch.said = dict.fromkeys(life_in(batch.cycle_id).instructions_of(claim))
             elif not batch.said:
-                raise Refused(Exception)  # It was given up before anything was proposed.
+                raise Refused(CycleOutOfOrder)  # It was given up before anything was proposed.
 
         self.step("propose", claim, model)
 
@@ -236,7 +236,7 @@ class Machine(RuleBasedStateMachine):
                 batch.state = "ABORTED"
                 raise Expired
             if batch.state != "APPROVED":
-                raise Refused(BrokenInvariant, KeyError)
+                raise Refused(BrokenInvariant)
             batch.state = "COMMITTED"
             return True
 
