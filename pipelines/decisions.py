@@ -47,7 +47,7 @@ def approve(cycle: str, person: str, home: Path | None, records_url: str) -> Non
 
 @click.command()
 @click.argument("cycle")
-@click.option("--instruction", "named", multiple=True, metavar="ID", help="Repeatable. Default: all that are open.")
+@click.option("--instruction", "named", multiple=True, metavar="ID", help="Repeatable. Default: all without an answer.")
 @click.option("--outcome", type=click.Choice(("DONE", "REJECTED", "UNKNOWN")), required=True)
 @by
 @kept
@@ -59,7 +59,8 @@ def confirm(cycle: str, named: tuple[str, ...], outcome: str, person: str, home:
 
     place = home_at(home, records_url)
     store, batch = place.store(), _batch(place, cycle, EXECUTING)
-    names = named or [row["instruction_id"] for row in open_instructions(store, batch)]
+    unanswered = [row for row in open_instructions(store, batch) if row["outcome"] != "REJECTED"]
+    names = named or [row["instruction_id"] for row in unanswered]
     state = store.confirm(batch["batch_id"], dict.fromkeys(names, outcome), person)
     place.publish()
     left = len(open_instructions(store, store.batch(batch["batch_id"])))
