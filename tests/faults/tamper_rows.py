@@ -92,7 +92,7 @@ def column_edits(records: Records, random: Random) -> Iterator[Edit]:
                     if table in LOG:
                         rows, word = ((table.name, changed),), column.name
                         if column.name == "position":
-                            rows = ((table.name, None),)
+                            rows = (("", None),)  # What stands at the gap may be a leaf, or a frame's.
                         apart = f"{table.name} {column.name in keys}"
                         place = ("", "") if column.name in keys else (table.name, key)
                     elif column.name in keys:
@@ -128,13 +128,15 @@ def row_edits(records: Records) -> Iterator[Edit]:
                     )
                     both = (*mine, (table.name, key_of(table, following)))
                     yield Edit("two rows exchanged", pair, both, column.name, "exchanged", (table.name, ""))
+    last_position = max(row["position"] for row in records.rows["log_entries"])
     for row in records.rows["log_entries"]:
         mine = ((row["source"], row["row_key"]),)
         yield Edit("leaf removed", (delete(entries, row),), mine, "leaf", "leaves removed", mine[0])
         fact = metadata.tables[row["source"]]
         said = json.loads(row["body"])
         both = (delete(entries, row), delete(fact, {column.name: said.get(column.name) for column in fact.columns}))
-        yield Edit("row and leaf removed", both, (("log_entries", None),), "position", "alone", ("", ""))
+        word = "position" if row["position"] < last_position else "shorter"
+        yield Edit("row and leaf removed", both, (("", None),), word, "alone", ("", ""))
     for row in records.rows["log_frames"]:
         gone = (delete(metadata.tables["log_frames"], row),)
         yield Edit("frame's leaves removed", gone, (("log_entries", None),), "position", "alone", ("", ""))

@@ -24,7 +24,7 @@ class Edit(NamedTuple):
 
     kind: str
     statements: tuple[tuple[str, tuple[Any, ...]], ...]
-    rows: tuple[tuple[str, str | None], ...]  # Table and key; None: any row of it.
+    rows: tuple[tuple[str, str | None], ...]  # Table and key; None: any row of it; '': of any.
     word: str  # That stands in what is said of one of them; '' where the rows say enough.
     apart: str  # Edits of one name may be made at once, as long as their `place` differs.
     place: tuple[str, str]
@@ -135,4 +135,5 @@ def said_of(differences: Sequence[checker.Difference]) -> dict[tuple[str, str | 
         words = set(re.findall(r"\w+", one.what))
         said[one.table, one.row] |= words
         said[one.table, None] |= words
+        said["", None] |= words
     return said
