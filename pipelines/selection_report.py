@@ -13,8 +13,10 @@ import polars as pl
 from rich.console import Console
 
 from assets.funding.explain import explain, pay_in_schedule
+from assets.funding.gap import gap_of
 from assets.funding.problem import ends
 from assets.funding.whatif.case import Case
+from pipelines.summary import gap_lines
 from schemas.errors import BrokenInvariant, RefusedInput
 from schemas.printing import printable
 from schemas.reasons import MEANING
@@ -87,6 +89,7 @@ def result_of(case: Case, answer: Any, explanations: Iterable[Any]) -> dict[str,
             }
             for certificate in answer.certificates
         ],
+        "gap": _gap(case, answer),
         "path": answer.path,
         "solver": answer.solver,
         "draws": [
@@ -98,6 +101,34 @@ def result_of(case: Case, answer: Any, explanations: Iterable[Any]) -> dict[str,
 
 def _ids(case: Case, chain: int) -> list[str]:
     return case.members.get(chain) or [case.problem.chains[chain]]
+
+
+def _gap(case: Case, answer: Any) -> dict[str, list[dict[str, Any]]]:
+    """Return whose funds and which chains make the gap, the greatest first: in value, cut to whole atoms."""
+    problem, idle, regret = case.problem, list[dict[str, Any]](), list[dict[str, Any]]()
+    floors: list[tuple[int, int]] = []
+    for one in answer.certificates:
+        gap = gap_of(problem, answer.units, answer.draws, one, floors)
+        floors.append((one.priority, one.value))
+        names = [
+            *((*name, "") for name in problem.rows),
+            *((group.kind, group.name, "", "") for group in problem.groups),
+            *(("CUT", *problem.rows[cut.row][1:], digits(cut.divisor)) for cut in one.cuts),
+        ]
+        for (kind, party, instrument, divisor), atoms in zip(names, (*gap.rows, *gap.groups, *gap.cuts), strict=True):
+            if atoms:
+                told = {"priority": one.priority, "kind": kind, "party": party, "instrument": instrument}
+                idle.append({**told, "divisor": divisor, "atoms": atoms >> one.scale_bits + 1})
+        # By the prices of one class, chains of another count too: they free funds for it, or take them.
+        regret += [
+            {"priority": one.priority, "chain_id": _ids(case, k)[0], "atoms": atoms >> one.scale_bits + 1}
+            for k, atoms in enumerate(gap.chains)
+            if atoms
+        ]
+    return {
+        name: [{**row, "atoms": digits(row["atoms"])} for row in sorted(rows, key=lambda row: -row["atoms"])]
+        for name, rows in (("idle", idle), ("regret", regret))
+    }
 
 
 def _waiting(case: Case, explanations: Iterable[Any]) -> list[dict[str, Any]]:
@@ -238,6 +269,8 @@ def print_result(case: Case, result: dict[str, Any], console: Console) -> None:
         for row in result["classes"]:
             told = f"{_grouped(row['value'])} of at most {_grouped(row['bound'])} (ratio {row['ratio']})"
             console.print(f"  class    {row['priority']}: {told}")
+    for line in gap_lines(result["gap"], lambda atoms: f"{_grouped(atoms)}{unit}"):
+        console.print(f"  gap      {printable(line)}", markup=False)
     for row in result["draws"]:
         amount = f"{_grouped(row['quantity_atoms'])} {row['instrument']}"
         console.print(f"  credit   {row['account']} draws {amount}", markup=False)

@@ -1,5 +1,6 @@
 """What a cycle did, for people at a terminal."""
 
+from collections.abc import Callable
 from typing import Any
 
 from rich.console import Console
@@ -10,6 +11,7 @@ from schemas.printing import printable
 from schemas.reasons import MEANING
 
 SHOWN = 5
+GAP_SHOWN = 3
 
 
 def print_summary(summary: dict[str, Any], console: Console) -> None:
@@ -61,6 +63,8 @@ def print_summary(summary: dict[str, Any], console: Console) -> None:
     for row in summary["selection"]["classes"]:
         best = "none better" if row["weight_atoms"] == row["bound_atoms"] else f"at least {row['ratio']} of the best"
         console.print(f"  best     class {row['priority']}: {best}, by {row['proof'].lower()}")
+    for line in gap_lines(summary["selection"]["gap"], money):
+        console.print(f"  gap      {printable(line)}", markup=False)
     verdict = summary["verdict"]
     blocked = [row["rule"] for row in verdict["failed"] if row["severity"] == "BLOCK"]
     warned = [row["rule"] for row in verdict["failed"] if row["severity"] != "BLOCK"]
@@ -85,6 +89,18 @@ def print_life(summary: dict[str, Any], console: Console) -> None:
         console.print(f"  open     {printable(row['instruction_id'])}: {said}", markup=False)
     if len(rows) > SHOWN:
         console.print(f"           [dim]and {len(rows) - SHOWN:,} more instructions; --json tells all[/]")
+
+
+def gap_lines(gap: dict[str, list[dict[str, Any]]], money: Callable[[str], str]) -> list[str]:
+    """Return where the gap between value and bound comes from: the few accounts and chains that make most of it."""
+    idle = [
+        f"{money(row['atoms'])} lies idle at {' '.join(filter(None, (row['party'], row['instrument'])))}"
+        + {"ACCOUNT": "", "CUT": f", in whole chains (cut by {row['divisor']})"}.get(row["kind"], f" ({row['kind']})")
+        for row in gap["idle"]
+        if row["kind"] != "FLOOR" and row["atoms"] != "0"
+    ]
+    regret = [f"{money(row['atoms'])} regret of {row['chain_id']}" for row in gap["regret"] if row["atoms"] != "0"]
+    return [*idle[:GAP_SHOWN], *regret[:GAP_SHOWN]]
 
 
 def _amount(row: dict[str, Any], column: str, summary: dict[str, Any]) -> str:

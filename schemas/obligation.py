@@ -82,6 +82,13 @@ class Decision(Contract):
         nullable=True, ge=0, description="The least found that, added to accounts, lets a waiting chain settle."
     )
     top_up_exact: bool = pa.Field(nullable=True, description="No set of funds worth less would do.")
+    priority_class: pl.Int64 = pa.Field(
+        nullable=True, description="In which it was decided: the most urgent of all that is linked as one. Null: held."
+    )
+    regret: str = pa.Field(
+        description="What it adds to the gap of that class, a whole number of 2^-scale_bits weight units (ClassBound). Of "
+        "chains that are linked as one, it stands at the first."
+    )
 
 
 class Settlement(Contract):

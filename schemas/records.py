@@ -315,6 +315,7 @@ prices = _table(
     Column("instrument", Text, primary_key=True, comment="'' when there is none."),
     Column("divisor", Text, primary_key=True, comment="Of a CUT: the atoms by which its row is rounded. Else ''."),
     Column("price", Text, nullable=False, comment="A whole number of any length, longer than an amount."),
+    Column("idle", Text, comment="What it adds to the gap, a whole number like the price. NULL: before this was told."),
 )
 
 top_ups = _table(

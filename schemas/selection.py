@@ -37,15 +37,22 @@ class ClassBound(Contract):
 
 
 class ShadowPrice(Contract):
-    """One row per class and row, limit or earlier class that has a price in its proof. What is not named costs 0."""
+    """One row per class and row, limit or other class that has a price in its proof, or a part in its gap.
+
+    The gap, (bound_atoms - weight_atoms) x 2^scale_bits, is the sum of all `idle` and of the regret of the class's own
+    chains (Decision), less what was cut off to make the bound a whole number.
+    """
 
     priority: pl.Int64
     kind: str = pa.Field(
         isin=["ACCOUNT", "LINK", "POSITION", "AGGREGATE_SHORT", "DSL", "NOP", "BILATERAL", "FLOOR", "CUT"],
-        description="ACCOUNT, LINK and POSITION are rows, FLOOR is an earlier class, CUT the rounding of an account, the "
+        description="ACCOUNT, LINK and POSITION are rows, FLOOR is another class, CUT the rounding of an account, the "
         "others are limits.",
     )
     party: str
     instrument: str = pa.Field(description="'' for a limit or a class.")
     divisor: str = pa.Field(description="Of a CUT: the atoms by which its row is rounded. Else ''.")
-    price: str = pa.Field(description="A whole number, of any length.")
+    price: str = pa.Field(description="A whole number, of any length. Of a FLOOR: of being worth what the class is.")
+    idle: str = pa.Field(
+        description="In the unit of the price: price x room that is left. Of a FLOOR: the regret of that class's chains."
+    )

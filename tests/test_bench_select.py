@@ -16,6 +16,7 @@ from benchmarks.select.engines import ENGINES, Engine, Result, removal
 from benchmarks.select.instances import Case, digest, family, generate, read, write
 from benchmarks.select.judge import Unlawful, proven_bound, ratio, read_answer, settled_value
 from pipelines.resources import CHECKOUT
+from schemas.errors import BrokenInvariant
 
 KINDS = {
     "all or nothing": {},
@@ -218,7 +219,7 @@ def test_a_run_leaves_instances_answers_and_a_table(tmp_path: Path, capsys: pyte
     ]
     folder = tmp_path / "part-0.9-60-1"
     assert settled_value(read(folder), read_answer(folder / "answer-fifo.csv")) == int(results["value"][0])
-    assert "| part:.9 | 60 | first in, first out, with bypass | ? | ? |" in capsys.readouterr().out
+    assert "| part:.9 | 60 | first in, first out, with bypass | 2 | ? | ? |" in capsys.readouterr().out
 
 
 def test_the_judge_needs_only_the_files_that_a_run_leaves(
@@ -226,15 +227,18 @@ def test_the_judge_needs_only_the_files_that_a_run_leaves(
 ) -> None:
     def proving(problem: Problem) -> Result:
         bound = sum(problem.weights.tolist())
-        return Result(removal(problem).units, (Certificate(1, 0, bound, 0, [0] * len(problem.rows), [], []),))
+        return Result(removal(problem).units, (Certificate(1, value, bound, 0, [0] * len(problem.rows), [], []),))
 
     monkeypatch.setitem(ENGINES, "ours", Engine(proving, "a stand-in"))
     problem = generate(case(divisible=True, wei=True))
     write(problem, tmp_path)
-    worker.run(tmp_path, "ours")
-    files = [str(tmp_path), str(tmp_path / "answer-ours.csv"), str(tmp_path / "certificate.json")]
     value, bound = settled_value(problem, settled(problem, "removal")), sum(problem.weights.tolist())
+    worker.run(tmp_path, "ours")
+    files = [str(tmp_path), str(tmp_path / "answer-ours.csv"), str(tmp_path / "certificate-ours.json")]
     assert judge.main(files) == 0
     assert capsys.readouterr().out == f"lawful, value {value}\nproven bound {bound}, ratio {ratio(value, bound)}\n"
-    (tmp_path / "certificate.json").write_text("[{}]")
+    (tmp_path / "certificate-ours.json").write_text("[{}]")
     assert judge.main(files) == 1
+    value += 1
+    with pytest.raises(BrokenInvariant):
+        worker.run(tmp_path, "ours")

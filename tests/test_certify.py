@@ -8,7 +8,7 @@ import pytest
 from assets.funding import certify
 from assets.funding.certify import Certificate
 from assets.funding.decide import Answer, decide
-from assets.funding.problem import Problem
+from assets.funding.problem import Problem, possible
 from tests import brute
 from tests.selection_cases import SIZES, market, random_problem, worked
 
@@ -75,7 +75,20 @@ def test_the_bound_is_what_the_judge_makes_of_the_same_prices() -> None:
             for _ in range(5):
                 certificate = any_prices(problem, rng, priority)
                 bound = brute.bound_of(problem, certificate, achieved[:position])
-                assert certify.bound_of(problem, certificate, floors) == bound
+                assert certify.bound_of(possible(problem), certificate, floors) == bound
+
+
+@pytest.mark.parametrize("shift", [60, 100, 300])
+def test_the_same_prices_in_finer_units_prove_the_same_bound(shift: int) -> None:
+    # Wide prices are added up in limbs, and wider ones in Python.
+    for number, problem in enumerate([market(Random(1), 60, tightness=0.5), *CASES[:60]]):
+        certificate = any_prices(problem, Random(number), priorities(problem)[0])
+        finer = certificate._replace(
+            scale_bits=certificate.scale_bits + shift,
+            row_prices=[price << shift for price in certificate.row_prices],
+            group_prices=[price << shift for price in certificate.group_prices],
+        )
+        assert certify.bound_of(problem, finer, []) == certify.bound_of(problem, certificate, [])
 
 
 def test_the_answer_of_the_engine_is_without_fault_by_the_judge_and_by_the_verifier() -> None:
@@ -95,7 +108,7 @@ def test_wrong_prices_only_weaken_what_is_proved() -> None:
         answer, rng = decide(problem), Random(number)
         wrong = any_prices(problem, rng, priorities(problem)[0])
         certificate = wrong._replace(value=answer.certificates[0].value)
-        certificate = certificate._replace(bound=certify.bound_of(problem, certificate, []))
+        certificate = certificate._replace(bound=certify.bound_of(possible(problem), certificate, []))
         assert certificate.bound >= certificate.value
         assert wrong_with(problem, answer._replace(certificates=[certificate, *answer.certificates[1:]])) == []
 

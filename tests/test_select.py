@@ -422,12 +422,12 @@ def test_the_prices_that_are_kept_prove_the_bounds_that_are_kept_to_whoever_buil
     told = chosen_of(trades, funds, credit, lines=lines, engine=engine, **DOLLARS)
     problem, answer = seen["problem"], seen["answer"]
     assert {group.kind for group in problem.groups} == {"AGGREGATE_SHORT", "DSL", "NOP"}
-    price = {tuple(key): int(price) for *key, divisor, price in told.prices.rows() if not divisor}
+    price = {tuple(key): int(price) for *key, divisor, price, _ in told.prices.rows() if not divisor}
     assert {"ACCOUNT", "FLOOR"} <= {kind for _, kind, _, _ in price}
     cuts = {
         number: [
             Cut(problem.rows.index(RowName("ACCOUNT", party, instrument)), int(divisor), int(price))
-            for _, _, party, instrument, divisor, price in told.prices.filter(kind="CUT", priority=number).rows()
+            for _, _, party, instrument, divisor, price, _ in told.prices.filter(kind="CUT", priority=number).rows()
         ]
         for number in (2, 4)
     }
@@ -441,6 +441,12 @@ def test_the_prices_that_are_kept_prove_the_bounds_that_are_kept_to_whoever_buil
         for number, weight, bound, bits, proof in told.certificates.rows()
     ]  # fmt: skip
     assert verify(problem, answer.units, answer.draws, rebuilt) == []
+    # What is kept of the gap adds up to it, but for what was cut off to make the bound a whole number.
+    for number, weight, bound, bits, _ in told.certificates.rows():
+        parts = [int(idle) for idle in told.prices.filter(priority=number)["idle"]]
+        parts += [int(regret) for regret in told.decisions.filter(priority_class=number)["regret"]]
+        assert 0 <= sum(parts) - (bound - weight << bits) < 1 << bits
+        assert sum(parts) > 0
 
 
 def test_without_a_solver_what_settles_is_still_lawful_and_complete() -> None:

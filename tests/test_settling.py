@@ -19,7 +19,7 @@ def decided(**base_atoms: int) -> pl.DataFrame:
     return frame(
         Decision,
         [{"chain_id": chain, "settles": atoms > 0, "base_atoms": atoms} for chain, atoms in base_atoms.items()],
-        value_atoms=0, age=0, quote_atoms=0,
+        value_atoms=0, age=0, quote_atoms=0, regret="0",
     )  # fmt: skip
 
 

@@ -270,7 +270,8 @@ def decided(trades: pl.DataFrame, settles: Mapping[str, int]) -> pl.DataFrame:
     rows = [
         {
             "chain_id": trade["chain_id"], "settles": settles.get(trade["chain_id"], 0) > 0, "value_atoms": 1, "age": 0,
-            "reason": None if trade["chain_id"] in settles else "MONY", "base_atoms": settles.get(trade["chain_id"], 0),
+            "reason": None if trade["chain_id"] in settles else "MONY", "regret": "0",
+            "base_atoms": settles.get(trade["chain_id"], 0),
             "quote_atoms": trade["quote_atoms"] * settles.get(trade["chain_id"], 0) // trade["base_atoms"],
         }
         for trade in trades.to_dicts()

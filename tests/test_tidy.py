@@ -29,6 +29,7 @@ DRAWERS = {"utils", "util", "helpers", "helper", "common", "core", "base", "mana
 # Where a float is allowed, and why.
 FLOATS = {
     "assets/funding/anneal.py": "proposes; what it finds is checked in integers",
+    "assets/funding/board.py": "the search moves in floats; what it finds is checked in integers",
     "assets/funding/cuts.py": "chooses in floats where to round; the inequality itself is integers",
     "assets/funding/decide.py": "the solver's prices are floats; they become whole numbers, and those prove the bound",
     "assets/funding/exact.py": "the solver searches in floats; what it finds is checked in integers",

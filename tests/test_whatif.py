@@ -1,47 +1,25 @@
-"""`trine select`: tables in, the best funded set out; every refusal names its line, and then nothing is written."""
+"""What `trine select` reads: tables in, a problem out; every refusal names its line, and then nothing is written."""
 
 import json
 import random
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
-from assets.funding.certify import Certificate
 from assets.funding.problem import RowName
 from assets.funding.whatif.case import Case, read_case
-from pipelines.cli import main
-from pipelines.selection_report import digits, ratio, result_of, select_case, write_folder
-from schemas.errors import BrokenInvariant, RefusedInput
+from pipelines.selection_report import digits, result_of, select_case
+from schemas.errors import RefusedInput
 from tests import brute
-
-CHAINS = "chain_id,priority,age,partial,payer,receiver,instrument,quantity_atoms"
-BALANCES = "account,instrument,available_atoms"
-LIMITS = "kind,account,other,instrument,limit_atoms"
-PRICES = "instrument,reference_atoms,per_atoms"
-LINKS = "kind,chain_id,other_id"
-HEADERS = {"chains": CHAINS, "balances": BALANCES, "limits": LIMITS, "prices": PRICES, "links": LINKS}
-# alpha owes beta, beta owes gamma, gamma owes alpha: nobody has anything, and nobody needs anything.
-RING = ["r1,,,,alpha,beta,USD,5", "r2,,,,beta,gamma,USD,5", "r3,,,,gamma,alpha,USD,5"]
+from tests.whatif_tables import CHAINS, PRICES, RING, answer_of, write_tables
 
 
 @pytest.fixture
 def files(tmp_path: Path) -> Any:
-    """Writes tables: rows below the usual header, or the whole text of a file."""
-
-    def write(**tables: Sequence[str] | str | bytes) -> dict[str, Path]:
-        paths = {}
-        for name, rows in {"chains": [], "balances": [], **tables}.items():
-            paths[name] = tmp_path / f"{name}.csv"
-            text = rows if isinstance(rows, str | bytes) else "".join(f"{row}\n" for row in (HEADERS[name], *rows))
-            paths[name].write_bytes(text if isinstance(text, bytes) else text.encode())
-        return paths
-
-    return write
+    return partial(write_tables, tmp_path)
 
 
 @pytest.fixture
@@ -89,26 +67,6 @@ def settles(case: Case) -> list[str]:
 def lawful(case: Case, *chosen: str) -> bool:
     problem = case.problem
     return brute.lawful(problem, [int(chain in chosen) for chain in problem.chains])
-
-
-def answer_of(case: Case, units: Sequence[int] | None = None) -> Any:
-    """What the engine would answer: the best set, proven by having tried them all."""
-    problem = case.problem
-    worths, best = brute.best(problem)
-    units = best if units is None else units
-    classes = sorted(set(problem.classes.tolist()))
-    certificates = [
-        Certificate(
-            priority, worth, worth, 0, [0] * len(problem.rows), [0] * len(problem.groups), [0] * n, "ENUMERATION"
-        )
-        for n, (priority, worth) in enumerate(zip(classes, worths, strict=True))
-    ]  # fmt: skip
-    short = {row: -end for row, end in enumerate(brute._end(brute.plain(problem), units)) if end < 0}
-    draws = {n: short[credit.row] for n, credit in enumerate(problem.credits) if credit.row in short}
-    return SimpleNamespace(
-        units=np.array(units, dtype=problem.lots.dtype), certificates=certificates, draws=draws, path="ENUMERATED",
-        solver="none",
-    )  # fmt: skip
 
 
 # What a chain is
@@ -687,128 +645,3 @@ def test_a_file_that_is_not_there_is_refused(files: Any, tmp_path: Path) -> None
 def test_tables_without_rows_are_a_case_without_chains(read: Any) -> None:
     case = read(limits=[], prices=[], links=[])
     assert (case.problem.count, case.opening) == (0, {})
-
-
-# The answer
-
-
-@pytest.mark.parametrize(
-    ("value", "bound", "told"),
-    [(0, 0, 1.0), (5, 5, 1.0), (2, 3, 0.666666666666), (10**40 - 1, 10**40, 0.999999999999), (0, 7, 0.0)],
-)
-def test_a_ratio_is_cut_and_is_one_only_for_equals(value: int, bound: int, told: float) -> None:
-    assert ratio(value, bound) == told
-
-
-def test_value_and_bound_are_half_of_what_the_age_doubles(read: Any) -> None:
-    case = read(chains=["c,,1,,alpha,beta,USD,5"], balances=["alpha,USD,5"])
-    answer = answer_of(case)
-    answer.certificates[0] = answer.certificates[0]._replace(bound=16)
-    result = result_of(case, answer, [])
-    assert (result["value"], result["bound"], result["ratio"]) == ("7", "8", 0.9375)
-
-
-def test_a_top_up_is_told_by_account(read: Any) -> None:
-    case = read(chains=RING[:1])
-    row = case.problem.rows.index(RowName("ACCOUNT", "alpha", "USD"))
-    found = SimpleNamespace(chain=0, reason="MONY", top_up=[(row, 5)], exact=True)
-    assert result_of(case, answer_of(case), [found])["waiting"] == [
-        {
-            "chain_id": "r1",
-            "reason": "MONY",
-            "top_up": [{"account": "alpha", "instrument": "USD", "quantity_atoms": "5"}],
-            "top_up_exact": True,
-        }
-    ]
-
-
-def test_an_answer_that_is_not_what_its_certificate_says_is_our_fault(read: Any) -> None:
-    case = read(chains=RING)
-    answer = answer_of(case)
-    answer.certificates[0] = answer.certificates[0]._replace(value=answer.certificates[0].value - 1)
-    with pytest.raises(BrokenInvariant):
-        result_of(case, answer, [])
-
-
-def test_every_account_that_is_touched_or_given_has_an_ending_balance(read: Any) -> None:
-    case = read(chains=["c,,,,alpha,beta,USD,5", "d,,,,gamma,beta,EUR,5"], balances=["alpha,USD,7", "omega,BTC,1"])
-    told = {
-        (r["account"], r["instrument"]): r["available_atoms"] for r in result_of(case, answer_of(case), [])["balances"]
-    }
-    assert told == {
-        ("alpha", "USD"): "2", ("beta", "EUR"): "0", ("beta", "USD"): "5", ("gamma", "EUR"): "0", ("omega", "BTC"): "1",
-    }  # fmt: skip
-
-
-# The command
-
-
-@pytest.fixture
-def trine(files: Any) -> Any:
-    def run(*options: str, **tables: Any) -> Any:
-        paths = files(**tables)
-        return CliRunner().invoke(
-            main, ["select", *(x for k, v in paths.items() for x in (f"--{k}", str(v))), *options]
-        )
-
-    return run
-
-
-def test_the_command_tells_one_json_object(trine: Any) -> None:
-    done = trine("--json", chains=[*RING, "x,,,,alpha,beta,USD,20"], balances=["alpha,USD,3"])
-    assert done.exit_code == 0, done.output
-    told = json.loads(done.stdout)
-    assert (told["chosen"], told["value"], told["bound"], told["ratio"]) == (["r1", "r2", "r3"], "15", "15", 1.0)
-    (waits,) = told["waiting"]
-    assert (waits["chain_id"], waits["top_up_exact"]) == ("x", True)
-    # 3 and the 5 that r3 brings are there: x and r3 and r2 are then worth more than the ring.
-    assert waits["top_up"] == [{"account": "alpha", "instrument": "USD", "quantity_atoms": "12"}]
-
-
-def test_the_command_tells_people_what_waits_and_what_would_release_it(trine: Any) -> None:
-    done = trine(chains=[*RING, "x,,,,alpha,beta,USD,20"], balances=["alpha,USD,3"])
-    assert done.exit_code == 0, done.output
-    assert "chosen   3 of 4 chains" in done.stdout
-    assert "cheapest top-up: 12 USD for alpha" in done.stdout
-
-
-def test_the_folder_holds_all_or_is_not_there(trine: Any, tmp_path: Path) -> None:
-    folder = tmp_path / "made" / "result"
-    refused = trine("--out", str(folder), chains=["c,,,,alpha,beta,USD,1.5"])
-    assert refused.exit_code == 2
-    assert "chains.csv line 2: quantity_atoms" in refused.output
-    assert not folder.parent.exists()
-    done = trine("--out", str(folder), "--json", chains=[*RING, "x,,,,alpha,beta,USD,20"], balances=["alpha,USD,3"])
-    assert done.exit_code == 0, done.output
-    assert {path.name for path in folder.parent.rglob("*")} == {
-        "result", "decisions.csv", "balances.csv", "pay_in.csv", "certificate.json", "result.json",
-    }  # fmt: skip
-    assert json.loads((folder / "result.json").read_text()) == json.loads(done.stdout)
-    decisions = (folder / "decisions.csv").read_text().splitlines()
-    assert decisions[:2] == ["chain_id,decision,part_atoms,reason", "r1,SETTLES,,"]
-    assert decisions[-1].startswith("x,WAITS,,")
-    assert "alpha,USD,0,0,17" in (folder / "pay_in.csv").read_text().splitlines()
-
-
-def test_a_folder_that_is_not_empty_is_left_alone(trine: Any, tmp_path: Path) -> None:
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "note").write_text("keep")
-    done = trine("--out", str(tmp_path / "mine"), chains=RING)
-    assert done.exit_code == 2
-    assert "is not empty" in done.output
-    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["note"]
-
-
-def test_an_empty_folder_is_filled(read: Any, tmp_path: Path) -> None:
-    case = read(chains=RING)
-    answer = answer_of(case)
-    (tmp_path / "empty").mkdir()
-    write_folder(tmp_path / "empty", case, answer, result_of(case, answer, []))
-    assert len(list((tmp_path / "empty").iterdir())) == 5
-    assert not list(tmp_path.glob(".trine-*"))
-
-
-def test_each_finding_is_told_on_a_line_of_its_own(trine: Any) -> None:
-    done = trine(chains=["c,,,,a,b,USD,x", "c,,,,a,b,USD,y"])
-    assert done.exit_code == 2
-    assert len([line for line in done.stderr.splitlines() if "chains.csv line" in line]) == 2

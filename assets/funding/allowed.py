@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from assets.funding.problem import WORD_BITS, Ints, Problem, ends
+from assets.funding.problem import WORD_BITS, Ints, Problem, ends, part_of, room_of
 
 PAYERS_LOOKED_AT = 200
 GROWING_ROUNDS = 50
@@ -97,7 +97,7 @@ class Book:
         legs = self.problem.legs_of(chain)
         if units == lots:
             return legs
-        return [(row, atoms * units // lots if atoms > 0 else -(-atoms * units // lots)) for row, atoms in legs]
+        return [(row, part_of(atoms, units, lots)) for row, atoms in legs]
 
     def set(self, chain: int, units: int) -> list[int]:
         """Settle `units` of the chain instead of what settled of it, and return the rows it touches."""
@@ -257,15 +257,6 @@ def _most(book: Book, chain: int, now: int, lots: int) -> int:
     return most
 
 
-def room_of(problem: Problem) -> list[int | None]:
-    """Return how far below zero each row can go at most, whatever the groups say; None: without end."""
-    room: list[int | None] = [0] * len(problem.rows)
-    for credit in problem.credits:
-        have = room[credit.row]
-        room[credit.row] = None if have is None or credit.cap_atoms is None else have + credit.cap_atoms
-    return room
-
-
 def _candidates(problem: Problem, book: Book) -> np.ndarray:
     """Return the chains that do not settle whole and whose every payment has some room: what refill must look at."""
     waits = np.flatnonzero(np.asarray(book.units != problem.lots, dtype=bool))
@@ -274,8 +265,8 @@ def _candidates(problem: Problem, book: Book) -> np.ndarray:
     spare = [None if more is None else atoms + more for atoms, more in zip(book.end, book.room, strict=True)]
     wide = problem.leg_atoms.dtype == object
     huge = 1 << (20_000 if wide else WORD_BITS)  # More than any row can need.
-    room_of = [min(atoms, huge) if atoms is not None else huge for atoms in spare]
-    limit = np.array(room_of, dtype=object if wide or any(abs(a) > huge for a in room_of) else np.int64)
+    most = [min(atoms, huge) if atoms is not None else huge for atoms in spare]
+    limit = np.array(most, dtype=object if wide or any(abs(atoms) > huge for atoms in most) else np.int64)
     counts = (problem.starts[waits + 1] - problem.starts[waits]).astype(np.int64)
     firsts = np.repeat(problem.starts[waits] - np.concatenate([[0], np.cumsum(counts)[:-1]]), counts)
     legs = firsts + np.arange(counts.sum())
@@ -309,4 +300,4 @@ def _repeated(owner: np.ndarray, rows: np.ndarray) -> np.ndarray:
     return same
 
 
-__all__ = ["Book", "draw", "refill", "repair", "room_of", "short_rows"]
+__all__ = ["Book", "draw", "refill", "repair", "short_rows"]

@@ -34,7 +34,7 @@ def anneal(
 
 
 @njit(cache=True)
-def _random(state):
+def random_word(state):
     x = state[0]
     x ^= x << np.uint64(13)
     x ^= x >> np.uint64(7)
@@ -83,7 +83,7 @@ def _anneal(chosen, room, candidates, length, tolerances, weights, starts, rows,
     for _ in range(BLOCKS):
         fine = prices + lack
         for _ in range(length):
-            x = _random(state)
+            x = random_word(state)
             tolerated = heat * tolerances[np.int64(x & np.uint64(1023))]
             swaps = np.int64((x >> np.uint64(10)) & np.uint64(255)) < SWAPS
             x >>= np.uint64(18)
@@ -91,7 +91,7 @@ def _anneal(chosen, room, candidates, length, tolerances, weights, starts, rows,
             if swaps and count[0] > 0:
                 # One that waits comes in, and another that pays from an account of its takes its place.
                 k = waiting[np.int64(x % np.uint64(count[0]))]
-                x = _random(state)
+                x = random_word(state)
                 legs = starts[k + 1] - starts[k]
                 if legs == 0:
                     continue

@@ -19,7 +19,7 @@ import polars as pl
 
 from assets.funding.cuts import Cut, Rows, inequality
 from assets.funding.exact import enumerate_best
-from assets.funding.problem import Ints, Problem, ends, impossible, restricted, worths
+from assets.funding.problem import Ints, Problem, ends, possible, worths
 from schemas.atoms import BITS_SAFE
 
 WORD = 2**62
@@ -63,13 +63,11 @@ def certify(
 def bound_of(problem: Problem, certificate: Certificate, floors: Sequence[tuple[int, int]]) -> int:
     """Return the most that class `certificate.priority` can be worth by the certificate's prices, rounded down.
 
-    `floors`: (class, value) of each earlier class, what it is worth at least. Raises ValueError for prices that are
+    `problem` without the chains that can never settle (`possible`), which would only raise it. `floors`: (class, value)
+    of each earlier class, what it is worth at least. Raises ValueError for prices that are
     negative, or too many, or that leave a credit without end unpriced: those bound nothing.
     """
     _, _, _, bits, rows, groups, floor_prices, _, cuts = certificate
-    gone = impossible(problem)
-    if gone.any():
-        problem = restricted(problem, ~gone)
     if (len(rows), len(groups), len(floor_prices)) != (len(problem.rows), len(problem.groups), len(floors)):
         raise ValueError("the certificate is of another problem: it has other rows, groups or classes")
     if min([0, *rows, *groups, *floor_prices, *(cut.price for cut in cuts)]) < 0:
@@ -107,19 +105,39 @@ def _rounded(problem: Problem, cuts: Sequence[Cut]) -> tuple[int, dict[int, int]
 
 def _chains(problem: Problem, rows: Sequence[int], gain: dict[int, int], extra: dict[int, int]) -> int:
     """Return the sum over chains of max(0, weight x gain + prices x legs), and what cutting a leg can add."""
-    if not problem.count:
-        return 0
+    if not any(rows) and not extra:
+        by_class = worths(problem, problem.lots)
+        return sum(value * gain.get(number, 0) for number, value in by_class)
     widest = max((int(np.abs(values).max(initial=0)) for values in (problem.weights, problem.leg_atoms)), default=0)
-    price = max([*rows, *gain.values(), 1])
-    bits = widest.bit_length() + price.bit_length() + (len(problem.leg_atoms) + problem.count).bit_length() + 1
-    most = max((abs(value) for value in extra.values()), default=0)
-    fits = max(bits, most.bit_length() + 22) < BITS_SAFE and widest < WORD
-    total = _in_frames(problem, rows, gain, extra) if fits else _in_python(problem, rows, gain, extra)
+    # In frames a price may have two limbs of so many bits that no sum of a limb x atoms can leave 128.
+    terms = len(problem.leg_atoms) + 2 * problem.count
+    limb = BITS_SAFE - 2 - widest.bit_length() - terms.bit_length()
+    longest = max([*rows, *gain.values()]).bit_length()
+    longest = max([longest, *(abs(value).bit_length() - widest.bit_length() for value in extra.values())])
+    if widest >= WORD or longest > 2 * limb:
+        total = _in_python(problem, rows, gain, extra)
+    else:
+        total = _in_frames(problem, rows, gain, extra, limb, wide=longest > limb)
     return total + _cuts(problem, rows, gain)
 
 
-def _in_frames(problem: Problem, rows: Sequence[int], gain: dict[int, int], extra: dict[int, int]) -> int:
-    """128 bits hold every sum here, as the caller has shown."""
+def _in_frames(
+    problem: Problem, rows: Sequence[int], gain: dict[int, int], extra: dict[int, int], limb: int, *, wide: bool
+) -> int:
+    """128 bits hold every sum here, as the caller has shown; `wide`: that of each of two limbs."""
+    if not wide:
+        return int(_earned(problem, rows, gain, extra).clip(lower_bound=0).sum())
+    size, mask = pl.lit(1 << limb, dtype=pl.Int128), (1 << limb) - 1
+    low = _earned(problem, [p & mask for p in rows], *({k: v & mask for k, v in of.items()} for of in (gain, extra)))
+    high = _earned(problem, [p >> limb for p in rows], *({k: v >> limb for k, v in of.items()} for of in (gain, extra)))
+    frame = pl.DataFrame({"low": low, "high": high}).with_columns(carry=pl.col("low") // size)
+    frame = frame.select(low=pl.col("low") - pl.col("carry") * size, high=pl.col("high") + pl.col("carry"))
+    earning = frame.filter(pl.col("high") >= 0).sum()
+    return (int(earning["high"].item()) << limb) + int(earning["low"].item())
+
+
+def _earned(problem: Problem, rows: Sequence[int], gain: dict[int, int], extra: dict[int, int]) -> pl.Series:
+    """Return weight x gain + prices x legs + extra of each chain."""
     prices = pl.Series(list(rows), dtype=pl.Int128).gather(problem.leg_rows)
     running = pl.concat([pl.Series([0], dtype=pl.Int128), (prices * _wide(problem.leg_atoms)).cum_sum()])
     legs = running.gather(problem.starts[1:]) - running.gather(problem.starts[:-1])
@@ -130,7 +148,7 @@ def _in_frames(problem: Problem, rows: Sequence[int], gain: dict[int, int], extr
         changed = sorted(extra)
         added = pl.Series([extra[k] for k in changed], dtype=pl.Int128)
         worth = worth.scatter(changed, worth.gather(changed) + added)
-    return int(worth.clip(lower_bound=0).sum())
+    return worth
 
 
 def _wide(values: Ints) -> pl.Series:
@@ -192,15 +210,15 @@ def verify(problem: Problem, units: Ints, draws: dict[int, int], certificates: S
         if atoms > group.limit_atoms
     ]
     values = worths(problem, units)
-    possible = ~impossible(problem)
-    best = cache(lambda: worths(restricted(problem, possible), enumerate_best(restricted(problem, possible))))
+    counted = cache(lambda: possible(problem))
+    best = cache(lambda: dict(worths(counted(), enumerate_best(counted()))))
     if [one.priority for one in certificates] != [number for number, _ in values]:
         return [*found, "there is not one certificate for each class"]
     for place, ((number, value), one) in enumerate(zip(values, certificates, strict=True)):
         if one.value != value:
             found.append(f"class {number} is worth {value}, not {one.value}")
         try:
-            bound = bound_of(problem, one, values[:place]) if one.proof == "PRICES" else dict(best()).get(number, 0)
+            bound = bound_of(counted(), one, values[:place]) if one.proof == "PRICES" else best().get(number, 0)
         except ValueError as error:
             found.append(f"class {number}: {error}")
             continue
@@ -216,20 +234,4 @@ def _name(problem: Problem, row: int) -> str:
     return f"{kind.lower()} {party} {instrument}".rstrip()
 
 
-def idle_and_regret(problem: Problem, units: Ints, certificate: Certificate) -> tuple[list[int], Ints]:
-    """Return how the gap between value and bound splits: priced room that each row leaves, and the regret of each chain.
-
-    In units of 2^-scale_bits weight. Regret is what a waiting chain would have earned above its prices, or a settled
-    one below; exact where chains settle whole and no credit is drawn, else without the part of the credits.
-    """
-    rows = certificate.row_prices
-    idle = [price * max(0, atoms) for price, atoms in zip(rows, ends(problem, units).tolist(), strict=True)]
-    worth = problem.weights.astype(object) * (1 << certificate.scale_bits)
-    worth = np.where(problem.classes == certificate.priority, worth, 0)
-    priced = np.array(rows, dtype=object)[problem.leg_rows] * problem.leg_atoms.astype(object)
-    np.add.at(worth, np.repeat(np.arange(problem.count), np.diff(problem.starts)), priced)
-    settled = units != 0
-    return idle, np.where(settled, np.where(worth < 0, 0 - worth, 0), np.where(worth > 0, worth, 0))
-
-
-__all__ = ["Certificate", "bound_of", "certify", "idle_and_regret", "verify"]
+__all__ = ["Certificate", "bound_of", "certify", "verify"]

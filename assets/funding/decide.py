@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from assets.funding.allowed import draw, refill, repair, short_rows
-from assets.funding.certify import Certificate, certify
+from assets.funding.certify import Certificate, bound_of, certify
 from assets.funding.cuts import Facet, Rows, separate
-from assets.funding.exact import branch_and_bound, count_states, enumerate_best
+from assets.funding.exact import branch_and_bound, count_states, enumerate_best, nearest
 from assets.funding.problem import Ints, Problem, ends, impossible, restricted, worths
 from schemas import limits
 from schemas.errors import BrokenInvariant
@@ -43,6 +43,13 @@ class Priced(NamedTuple):
     proof: Any = None  # The certificate that these prices make, of a set worth nothing.
 
 
+class Order(NamedTuple):
+    """Of each chain how sorry one is to give it up, and which comes first to be added: places, lowest first."""
+
+    loss: np.ndarray
+    rank: np.ndarray
+
+
 def decide(problem: Problem, *, effort: str = "full") -> Answer:
     """Return the best set found, lawful and maximal: class by class, each worth no less for the sake of a later one.
 
@@ -54,19 +61,19 @@ def decide(problem: Problem, *, effort: str = "full") -> Answer:
     numbers = [int(number) for number in np.unique(problem.classes)]
     if not short_rows(problem, problem.lots):
         return _answer(problem, problem.lots.copy(), {}, "ALL_FUNDED", "none")
-    rank = _rank(problem)
+    order = _order(problem)
     prices: dict[int, Priced] = {}
     if count_states(problem) <= limits.STATES_MAX:
         return _answer(problem, enumerate_best(problem), prices, "ENUMERATED", "none", proof="ENUMERATION")
     # Where there are few chains it is cheap to have a second opinion.
     few = problem.count <= limits.SECOND_OPINION_CHAINS_MAX
-    units = _removed_and_refilled(problem, rank) if few else None
+    units = _lawful(problem, problem.lots.copy(), order) if few else None
     path, solver = "", ""
     floors: Floors = []
     for number in numbers:
         try:
             before = units if units is not None else np.zeros_like(problem.lots)
-            units, paid, path = _search(problem, before, number, floors, rank, effort)
+            units, paid, path = _search(problem, before, number, floors, order, effort)
             solver = _solver()
         except ImportError as missing:
             path, solver = "REMOVAL_REFILL", f"none ({missing.name or 'the solver'} is missing)"
@@ -77,7 +84,7 @@ def decide(problem: Problem, *, effort: str = "full") -> Answer:
         prices[number] = paid
         floors.append((number, dict(worths(problem, units))[number]))
     if units is None:
-        units = _removed_and_refilled(problem, rank)
+        units = _lawful(problem, problem.lots.copy(), order)
     return _answer(problem, units, prices, path, solver)
 
 
@@ -101,13 +108,13 @@ def _widened(problem: Problem, kept: np.ndarray, answer: Answer) -> Answer:
     return answer._replace(units=units, certificates=certificates)
 
 
-def _removed_and_refilled(problem: Problem, rank: np.ndarray) -> Ints:
-    """Drop what is worth least until nothing is short, then add what fits: no solver, and always lawful."""
-    return refill(problem, repair(problem, problem.lots.copy(), _worth(problem)), rank)
+def _lawful(problem: Problem, units: Ints, order: Order) -> Ints:
+    """Return `units` without what is worth least until nothing is short, and with what then fits. Needs no solver."""
+    return refill(problem, repair(problem, units, order.loss), order.rank)
 
 
 def _search(
-    problem: Problem, start: Ints, number: int, floors: Floors, rank: np.ndarray, effort: str
+    problem: Problem, start: Ints, number: int, floors: Floors, order: Order, effort: str
 ) -> tuple[Ints, Priced, str]:
     """Return a lawful, maximal set for class `number`, the prices of the relaxation, and how it was found."""
     from assets.funding.relax import Relaxation, signatures, view
@@ -121,7 +128,8 @@ def _search(
     share = priced.relaxed.share
     trials = 0
     if whole.any():
-        from assets.funding.search import board, improve, rounded
+        from assets.funding.board import board
+        from assets.funding.search import improve, rounded
 
         if priced.relaxed is first:
             share = np.where(whole, rounded(share, bundle, seen.weights), share)
@@ -134,7 +142,7 @@ def _search(
         if whole.any():
             chosen = improve(table, funds, share, count)
         found = np.where(whole, chosen.astype(float), share) if whole.any() else share
-        found = refill(problem, repair(problem, _units(problem, found), _worth(problem)), rank)
+        found = _lawful(problem, nearest(problem, found), order)
         if not units.any() or _better(problem, found, units, number, floors):
             units, way = found, "LP_SEARCH" if count else "LP_ROUNDED"
         if priced.proof.bound == dict(worths(problem, units))[number]:
@@ -142,7 +150,7 @@ def _search(
     if problem.count <= limits.SOLVER_CHAINS_MAX:
         searched = branch_and_bound(problem, units, number, floors)
         if _better(problem, searched.units, units, number, floors):
-            units = refill(problem, searched.units, rank)
+            units = refill(problem, searched.units, order.rank)
         way = "MIP_OPTIMAL" if searched.optimal else "MIP_NODE_LIMIT"
     return units, priced, way
 
@@ -184,40 +192,24 @@ def _sharpened(problem: Problem, seen: Any, bundle: Any, number: int, floors: Fl
     return best
 
 
-def _units(problem: Problem, share: np.ndarray) -> Ints:
-    """Return the units of each share: a chain that settles whole or not by the nearest, a divisible one cut down."""
-    units = np.where(share > 0.5, problem.lots, 0)
-    parts = np.flatnonzero(np.asarray(problem.lots > 1, dtype=bool) & (share < 1 - 1e-9))
-    for k in parts.tolist():
-        part = int(share[k] * (1 << 53)) * int(problem.lots[k]) >> 53
-        units[k] = part if part >= problem.least[k] else 0
-    return units
-
-
 def _better(problem: Problem, units: Ints, than: Ints, number: int, floors: Floors) -> bool:
     """Say whether `units` keeps every floor and is worth more in class `number`."""
     mine, other = dict(worths(problem, units)), dict(worths(problem, than))
     return all(mine[earlier] >= value for earlier, value in floors) and mine[number] > other[number]
 
 
-def _worth(problem: Problem) -> np.ndarray:
-    """Return how sorry one would be to give each chain up. For an order only.
+def _order(problem: Problem) -> Order:
+    """Return in which order chains leave and join.
 
-    The last class first, and in it what can be cut, the largest first, as it gives back no more than is needed.
+    Of the last class first, and in it what can be cut, the largest first, as it gives back no more than is needed. What
+    waits is tried by class, then the greatest weight, then the id.
     """
     whole = np.asarray(problem.lots == 1, dtype=bool)
-    order = np.lexsort((np.where(whole, problem.weights, 0 - problem.weights), whole, -problem.classes))
-    place = np.empty(problem.count)
-    place[order] = np.arange(problem.count)
-    return place
-
-
-def _rank(problem: Problem) -> np.ndarray:
-    """Return the order in which what waits is tried: class, then the greatest weight, then the id."""
-    order = np.lexsort((np.arange(problem.count), 0 - problem.weights, problem.classes))
-    place = np.empty(problem.count, dtype=np.int64)
-    place[order] = np.arange(problem.count)
-    return place
+    leaves = np.lexsort((np.where(whole, problem.weights, 0 - problem.weights), whole, -problem.classes))
+    joins = np.lexsort((np.arange(problem.count), 0 - problem.weights, problem.classes))
+    loss, rank = np.empty(problem.count), np.empty(problem.count, dtype=np.int64)
+    loss[leaves] = rank[joins] = np.arange(problem.count)
+    return Order(loss, rank)
 
 
 def _answer(
@@ -229,13 +221,16 @@ def _answer(
         raise BrokenInvariant("a selection leaves an account short. Nothing was written. Please report it.")
     certificates: list[Certificate] = []
     for number, value in worths(problem, units):
+        floors = [(one.priority, one.value) for one in certificates]
         nothing = [0] * len(problem.rows), [0] * len(problem.groups), [0] * len(certificates)
         if proof == "ENUMERATION":
             made = Certificate(number, value, value, 0, *nothing, proof)
         elif number in prices:
             made = prices[number].proof._replace(value=value)
+            if any(made.floor_prices):
+                # An earlier class may have come to be worth more while this one was searched.
+                made = made._replace(bound=bound_of(problem, made, floors))
         else:
-            floors = [(one.priority, one.value) for one in certificates]
             made = certify(problem, number, floors, value, *nothing, 0)
         certificates.append(made)
     return Answer(units, certificates, draws, path, solver)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from assets.funding.allowed import draw, repair, short_rows
-from assets.funding.problem import Ints, Problem, ints, worths
+from assets.funding.problem import Ints, Problem, ints, part_of, room_of, worths
 from schemas import limits
 from schemas.atoms import divide
 
@@ -43,7 +43,7 @@ def states(problem: Problem) -> States:
         effect = np.zeros((len(choices), ends.shape[1]), dtype=ends.dtype)
         for place, choice in enumerate(choices):
             for row, atoms in problem.legs_of(chain):
-                effect[place, row] += atoms * choice // lots if atoms > 0 else -(-atoms * choice // lots)
+                effect[place, row] += part_of(atoms, choice, lots)
         ends = (ends[:, None, :] + effect[None, :, :]).reshape(-1, ends.shape[1])
         column = np.tile(np.array(choices, dtype=units.dtype), len(units)).reshape(-1, 1)
         units = np.concatenate([np.repeat(units, len(choices), axis=0), column], axis=1)
@@ -70,11 +70,7 @@ def enumerate_best(problem: Problem) -> Ints:
     if not problem.count:
         return np.zeros(0, dtype=np.int64)
     every = states(problem)
-    room = np.zeros(len(problem.rows), dtype=object)
-    for credit in problem.credits:
-        room[credit.row] = (
-            None if credit.cap_atoms is None or room[credit.row] is None else room[credit.row] + credit.cap_atoms
-        )
+    room = room_of(problem)
     bounded = np.array([atoms is not None for atoms in room], dtype=bool)
     spare = np.array([atoms if atoms is not None else 0 for atoms in room], dtype=object)
     spare = spare.astype(np.int64) if every.ends.dtype != object and max(spare, default=0) < 2**61 else spare
@@ -117,7 +113,7 @@ def branch_and_bound(problem: Problem, start: Ints, target: int, floors: list[tu
         share = np.asarray(model.getSolution().col_value)[: problem.count]
         if len(share) != problem.count or not np.isfinite(share).all():
             return Searched(best, optimal=False)
-        proposal = _cut_to_lots(problem, share)
+        proposal = nearest(problem, share)
         short = short_rows(problem, proposal)
         kept = repair(problem, proposal, problem.weights.astype(float)) if short else proposal
         holds = all(_value(problem, kept, number) >= least for number, least in floors)
@@ -143,12 +139,12 @@ def _value(problem: Problem, units: Ints, number: int) -> int:
     return dict(worths(problem, units)).get(number, 0)
 
 
-def _cut_to_lots(problem: Problem, share: np.ndarray) -> Ints:
+def nearest(problem: Problem, share: np.ndarray) -> Ints:
     """Return the units nearest to the shares: whole chains rounded, divisible ones cut down to what may settle."""
     units = np.where(share > 0.5, problem.lots, 0)
-    for k in np.flatnonzero(problem.lots > 1).tolist():
-        lots = int(problem.lots[k])
-        part = lots if share[k] > 1 - 1e-9 else int(share[k] * (1 << 53)) * lots >> 53
+    parts = np.flatnonzero(np.asarray(problem.lots > 1, dtype=bool) & (share < 1 - 1e-9))
+    for k in parts.tolist():
+        part = int(share[k] * (1 << 53)) * int(problem.lots[k]) >> 53
         units[k] = part if part >= problem.least[k] else 0
     return units
 

@@ -64,9 +64,8 @@ class Problem:
     funds: Ints  # What each row has to pay with: usable atoms, less the minimum that must stay. Never negative.
     credits: list[Credit] = field(default_factory=list)  # In the order in which a row draws them.
     groups: list[Group] = field(default_factory=list)
-    missing: dict[int, int] = field(
-        default_factory=dict
-    )  # Atoms that a row lacks of its minimum before any can be used.
+    # Atoms that a row lacks of its minimum before any can be used.
+    missing: dict[int, int] = field(default_factory=dict)
 
     @property
     def count(self) -> int:
@@ -108,7 +107,7 @@ def moved(problem: Problem, units: Ints) -> Ints:
     if not cut.size:
         return whole
     if whole.dtype != object and (settled.dtype == object or _bits(problem.leg_atoms) + _bits(lots) > WORD_BITS):
-        parts = [_part(int(problem.leg_atoms[leg]), int(settled[leg]), int(lots[leg])) for leg in cut]
+        parts = [part_of(int(problem.leg_atoms[leg]), int(settled[leg]), int(lots[leg])) for leg in cut]
         whole[cut] = parts  # No part is larger than its leg.
     else:
         atoms = problem.leg_atoms[cut]
@@ -116,9 +115,9 @@ def moved(problem: Problem, units: Ints) -> Ints:
     return whole
 
 
-def _part(atoms: int, units: int, lots: int) -> int:
-    part = abs(atoms) * units // lots
-    return part if atoms > 0 else -part
+def part_of(atoms: int, units: int, lots: int) -> int:
+    """Return what a leg of `atoms`, signed, moves when its chain settles `units` of its `lots`: cut towards zero."""
+    return atoms * units // lots if atoms > 0 else -(-atoms * units // lots)
 
 
 def _bits(values: Ints) -> int:
@@ -152,15 +151,24 @@ def ends(problem: Problem, units: Ints) -> Ints:
     return total
 
 
+def room_of(problem: Problem) -> list[int | None]:
+    """Return how far below zero each row can go at most, whatever the groups say; None: without end."""
+    room: list[int | None] = [0] * len(problem.rows)
+    for credit in problem.credits:
+        have = room[credit.row]
+        room[credit.row] = None if have is None or credit.cap_atoms is None else have + credit.cap_atoms
+    return room
+
+
 def impossible(problem: Problem) -> NDArray[np.bool_]:
     """Return which chains can settle in no lawful set: more is paid out of a row than it could ever have.
 
     That is its funds, its credit and whatever all other chains that are possible bring in; repeated until it finds none.
     """
-    room: list[int | None] = problem.funds.tolist()
-    for credit in problem.credits:
-        have = room[credit.row]
-        room[credit.row] = None if have is None or credit.cap_atoms is None else have + credit.cap_atoms
+    room = [
+        None if lent is None else funds + lent
+        for funds, lent in zip(problem.funds.tolist(), room_of(problem), strict=True)
+    ]
     owner = np.repeat(np.arange(problem.count), np.diff(problem.starts))
     atoms = problem.leg_atoms
     pays = np.asarray(atoms < 0, dtype=bool) & np.asarray(problem.lots[owner] == 1, dtype=bool)
@@ -193,8 +201,7 @@ def restricted(problem: Problem, keep: NDArray[np.bool_]) -> Problem:
     )  # fmt: skip
 
 
-def shortages(problem: Problem, units: Ints) -> dict[int, int]:
-    """Return how far each row would end below zero, where it would."""
-    end = ends(problem, units)
-    short = np.flatnonzero(end < 0)
-    return {int(row): -int(end[row]) for row in short}
+def possible(problem: Problem) -> Problem:
+    """Return the problem without the chains that can settle in no lawful set."""
+    gone = impossible(problem)
+    return restricted(problem, ~gone) if gone.any() else problem

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import polars as pl
 
 from assets.funding.build import Built, build, usable
 from assets.funding.certify import Certificate
 from assets.funding.decide import Answer, decide
 from assets.funding.explain import Explanation, explain, pay_in_schedule
+from assets.funding.gap import Gap, gap_of
 from assets.funding.problem import Problem
 from assets.funding.worth import Price, Prices
 from assets.netting.net import net_obligations
@@ -74,18 +76,34 @@ def select_chains(
         lines=lines, minimums=minimums, bilateral=bilateral, links=links,
     )  # fmt: skip
     answer = engine(built.problem)
-    decisions, top_ups = _decisions(built, answer, worth)
+    gaps = _gaps(built.problem, answer)
+    decisions, top_ups = _decisions(built, answer, worth, _regrets(built.problem, answer, gaps))
     draws = _draws(built, answer)
     settling = settling_obligations(obligations, trades, decisions)
     require_funded(settling, available, draws, minimums)
     return Selection(
-        decisions, draws, top_ups, _schedule(built, answer), *_proof(built.problem, answer),
+        decisions, draws, top_ups, _schedule(built, answer), *_proof(built.problem, answer, gaps),
         sum(one.value for one in answer.certificates), sum(one.bound for one in answer.certificates),
         answer.solver, answer.path,
     )  # fmt: skip
 
 
-def _decisions(built: Built, answer: Answer, worth: Prices) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _gaps(problem: Problem, answer: Answer) -> list[Gap]:
+    """Return how the gap of each class splits, in the order of the certificates."""
+    values = [(one.priority, one.value) for one in answer.certificates]
+    return [
+        gap_of(problem, answer.units, answer.draws, one, values[:place])
+        for place, one in enumerate(answer.certificates)
+    ]
+
+
+def _regrets(problem: Problem, answer: Answer, gaps: list[Gap]) -> list[int]:
+    """Return what each chain adds to the gap of its own class."""
+    own = {one.priority: gap.chains for one, gap in zip(answer.certificates, gaps, strict=True)}
+    return [own[number][k] for k, number in enumerate(problem.classes.tolist())]
+
+
+def _decisions(built: Built, answer: Answer, worth: Prices, regrets: list[int]) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Say of each chain what of it settles, or the first reason why not and the funds found that would release it."""
     problem, units, lots = built.problem, answer.units.tolist(), built.problem.lots.tolist()
     lot_atoms = built.lot_atoms.tolist()
@@ -94,27 +112,31 @@ def _decisions(built: Built, answer: Answer, worth: Prices) -> tuple[pl.DataFram
         if chain in built.stands and bases[built.stands[chain]] is None:
             bases[built.stands[chain]] = base
     why = {found.chain: found for found in explain(problem, answer, worth.worth(), base=bases)}
-    rows = []
+    rows: list[tuple[Any, ...]] = []
     top_ups = []
+    told = set[int]()
     columns = ("chain_id", "hold_reason", "value_atoms", "age", "base_atoms", "quote_atoms")
     for chain, hold, value, age, base, quote in built.trades.select(columns).rows():
         k = built.stands.get(chain)
         if k is None:
-            rows.append((chain, False, hold, None, None, value, age, 0, 0, None, None))
-        elif units[k]:
+            rows.append((chain, False, hold, None, None, value, age, 0, 0, None, None, None, "0"))
+            continue
+        proof = int(problem.classes[k]), "0" if k in told else str(regrets[k])
+        told.add(k)
+        if units[k]:
             part = units[k] * lot_atoms[k] if lots[k] > 1 else base
-            rows.append((chain, True, None, None, None, value, age, part, quote * part // base, None, None))
+            rows.append((chain, True, None, None, None, value, age, part, quote * part // base, None, None, *proof))
         else:
             found = why[k]
             short = problem.rows[found.row] if found.row is not None else None
             who = (short.party, short.instrument) if short and short.kind == "ACCOUNT" else (None, None)
-            rows.append((chain, False, found.reason, *who, value, age, 0, 0, _cost(found), found.exact))
+            rows.append((chain, False, found.reason, *who, value, age, 0, 0, _cost(found), found.exact, *proof))
             for row, atoms in found.top_up or ():
                 top_ups.append((chain, problem.rows[row].party, problem.rows[row].instrument, atoms))
     dtypes = Decision.dtypes()
     names = (
         "chain_id", "settles", "reason", "short_participant", "short_instrument", "value_atoms", "age", "base_atoms",
-        "quote_atoms", "top_up_value_atoms", "top_up_exact",
+        "quote_atoms", "top_up_value_atoms", "top_up_exact", "priority_class", "regret",
     )  # fmt: skip
     require_carried((atoms for *_, atoms in top_ups), "a top-up")
     decisions = pl.DataFrame(rows, schema={name: dtypes[name] for name in names}, orient="row")
@@ -146,29 +168,40 @@ def _schedule(built: Built, answer: Answer) -> pl.DataFrame:
     return PayIn.hold(pl.DataFrame(rows, schema=PayIn.dtypes(), orient="row"))
 
 
-def _proof(problem: Problem, answer: Answer) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Return what each class is worth and can be worth at most, and the prices that prove it."""
+def _proof(problem: Problem, answer: Answer, gaps: list[Gap]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return what each class is worth and can be worth at most, the prices that prove it, and what the gap is made of."""
     bounds = []
     prices = []
-    for place, one in enumerate(answer.certificates):
+    for one, gap in zip(answer.certificates, gaps, strict=True):
         require_carried([one.bound], "the weight of chains")
         bounds.append((one.priority, one.value, one.bound, one.scale_bits, one.proof))
-        earlier = [str(before.priority) for before in answer.certificates[:place]]
-        prices += [(one.priority, *name, "", str(price)) for *name, price in _priced(problem, one, earlier) if price]
-        for cut in one.cuts:
+        for *name, price, idle in _priced(problem, answer, one, gap):
+            if price or idle:
+                prices.append((one.priority, *name, "", str(price), str(idle)))
+        for cut, idle in zip(one.cuts, gap.cuts, strict=True):
             _, party, instrument = problem.rows[cut.row]
-            prices.append((one.priority, "CUT", party, instrument, str(cut.divisor), str(cut.price)))
+            prices.append((one.priority, "CUT", party, instrument, str(cut.divisor), str(cut.price), str(idle)))
     return (
         ClassBound.hold(pl.DataFrame(bounds, schema=ClassBound.dtypes(), orient="row")),
         ShadowPrice.hold(pl.DataFrame(prices, schema=ShadowPrice.dtypes(), orient="row")),
     )
 
 
-def _priced(problem: Problem, one: Certificate, earlier: list[str]) -> list[tuple[str, str, str, int]]:
+def _priced(problem: Problem, answer: Answer, one: Certificate, gap: Gap) -> list[tuple[str, str, str, int, int]]:
+    """Return kind, party, instrument, price and idle of each row, limit and other class."""
+    regrets = np.array(gap.chains, dtype=object)
+    others = [other.priority for other in answer.certificates if other.priority != one.priority]
+    floors = dict(zip(others, one.floor_prices, strict=False))  # A later class has no floor yet.
     return [
-        *((*name, price) for name, price in zip(problem.rows, one.row_prices, strict=True)),
-        *((group.kind, group.name, "", price) for group, price in zip(problem.groups, one.group_prices, strict=True)),
-        *(("FLOOR", number, "", price) for number, price in zip(earlier, one.floor_prices, strict=True)),
+        *((*name, price, idle) for name, price, idle in zip(problem.rows, one.row_prices, gap.rows, strict=True)),
+        *(
+            (group.kind, group.name, "", price, idle)
+            for group, price, idle in zip(problem.groups, one.group_prices, gap.groups, strict=True)
+        ),
+        *(
+            ("FLOOR", str(other), "", floors.get(other, 0), int(regrets[problem.classes == other].sum()))
+            for other in others
+        ),
     ]
 
 

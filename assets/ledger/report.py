@@ -72,6 +72,7 @@ def summarise(store: Store, batch_id: str, decisions: pl.DataFrame, instruments:
                 }
                 for row in store.rows("selections", batch_id).to_dicts()
             ],
+            "gap": _gap(store.rows("selections", batch_id), store.rows("prices", batch_id), decisions),
         },
         "top_ups": _top_ups(store.rows("top_ups", batch_id), decisions),
         "pay_ins": {"bring_by": bring_by(batch), "accounts": _pay_ins(store.rows("pay_ins", batch_id))},
@@ -106,6 +107,32 @@ def open_instructions(store: Store, batch: dict[str, Any]) -> list[dict[str, Any
 def ratio(weight: int, bound: int) -> str:
     """Return weight / bound as a decimal, cut and never rounded up: '1.000000000000' is said only of equals."""
     return plain(weight * 10**RATIO_DIGITS // bound if bound else 10**RATIO_DIGITS, RATIO_DIGITS)
+
+
+def _gap(classes: pl.DataFrame, prices: pl.DataFrame, decisions: pl.DataFrame) -> dict[str, list[dict[str, Any]]]:
+    """Return whose funds and which chains make the gap between value and bound, the greatest first.
+
+    In atoms of the reference instrument, cut, for chains that have not waited: half of the weight. Nothing of a batch
+    from before this was recorded.
+    """
+    bits = dict(classes.select("priority", "scale_bits").rows())
+    idle = [row for row in prices.to_dicts() if int(row["idle"] or 0)]
+    chains = decisions.filter(pl.col("regret") != "0").to_dicts() if "regret" in decisions.columns else []
+    found = {
+        "idle": [
+            {name: row[name] for name in ("priority", "kind", "party", "instrument", "divisor")}
+            | {"atoms": int(row["idle"]) >> bits[row["priority"]] + 1}
+            for row in idle
+        ],
+        "regret": [
+            {"chain_id": row["chain_id"], "atoms": int(row["regret"]) >> bits[row["priority_class"]] + 1}
+            for row in chains
+        ],
+    }
+    return {
+        name: [{**row, "atoms": str(row["atoms"])} for row in sorted(rows, key=lambda row: -row["atoms"])]
+        for name, rows in found.items()
+    }
 
 
 def bring_by(batch: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ import os
 import platform
 import subprocess
 import sys
+import time
 from itertools import product
 from pathlib import Path
 from statistics import median_low
@@ -24,7 +25,7 @@ OUT = Path(__file__).parent / "out"
 
 
 class Run(NamedTuple):
-    """One engine on one instance. `ratio` is null where no certificate bounds the instance."""
+    """One engine on one instance. `ratio` is to the bound that the engine proves, else to the least that another does."""
 
     family: str
     size: int
@@ -35,23 +36,24 @@ class Run(NamedTuple):
     bound: str | None = None
     ratio: str | None = None
     seconds: float | None = None
+    cpu_seconds: float | None = None
     peak_mib: int | None = None
+    check_seconds: float | None = None  # CPU time of the engine's own verifier.
     path: str = ""
 
 
 def measure(case: Case, label: str, engines: list[str], out: Path, timeout: int) -> list[Run]:
-    """Return one run per engine on the instance, which is written first. Its bound is that of ours, proven anew."""
+    """Return one run per engine on the instance, which is written first. Bounds are proven anew from certificates."""
     folder = out / case.name
-    say(f"{case.name}: writing")
     problem = generate(case)
     write(problem, folder)
     costs: dict[str, dict | str] = {}
     for engine in engines:
         if case.size > ENGINES[engine].chains_max:
             continue
-        say(f"{case.name}: {engine}")
         costs[engine] = _solve(folder, engine, timeout)
-    bound = _bound(problem, folder)
+    bounds = {engine: _bound(problem, folder, engine) for engine in costs}
+    least = min((bound for bound in bounds.values() if bound is not None), default=None)
     runs = []
     for engine, cost in costs.items():
         head = (label, case.size, case.seed, engine)
@@ -63,15 +65,18 @@ def measure(case: Case, label: str, engines: list[str], out: Path, timeout: int)
         except Unlawful as why:
             runs.append(Run(*head, f"unlawful: {why}"))
             continue
+        bound = least if bounds[engine] is None else bounds[engine]
         of_bound = None if bound is None else ratio(value, bound)
         runs.append(Run(*head, "lawful", str(value), None if bound is None else str(bound), of_bound, **cost))
-        say(f"{case.name}: {engine} {of_bound or value} in {cost['seconds']} s, {cost['peak_mib']} MiB")
+        say(
+            f"  {engine:9} {of_bound or value} in {cost['seconds']} s, CPU {cost['cpu_seconds']} s, {cost['peak_mib']} MiB"
+        )
     return runs
 
 
 def _solve(folder: Path, engine: str, timeout: int) -> dict | str:
     """Return what the run cost, or what went wrong in it."""
-    for stale in [f"answer-{engine}.csv", *["certificate.json"][: engine == "ours"]]:
+    for stale in (f"answer-{engine}.csv", f"certificate-{engine}.json"):
         (folder / stale).unlink(missing_ok=True)
     command = [sys.executable, "-m", "benchmarks.select.worker", str(folder.resolve()), engine]
     root = Path(__file__).resolve().parents[2]
@@ -81,29 +86,30 @@ def _solve(folder: Path, engine: str, timeout: int) -> dict | str:
         return f"no answer in {timeout} s"
     if done.returncode:
         lines = done.stderr.strip().splitlines() or [f"exit {done.returncode}"]
-        say(f"{folder.name}: {engine} failed: {lines[-1]}")
+        say(f"  {engine} failed: {lines[-1]}")
         return f"failed: {lines[-1]}"
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def _bound(problem: Problem, folder: Path) -> int | None:
-    """Return the bound that the certificate beside the instance proves, if there is one that proves what it claims."""
-    path = folder / "certificate.json"
+def _bound(problem: Problem, folder: Path, engine: str) -> int | None:
+    """Return the bound that the engine's certificate proves, if there is one that proves what it claims."""
+    path = folder / f"certificate-{engine}.json"
     if not path.exists():
         return None
     try:
         (certificate,) = json.loads(path.read_text())
         return proven_bound(problem, certificate)
     except Unlawful as why:
-        say(f"{folder.name}: {why}")
+        say(f"  {why}")
         return None
 
 
 def table(runs: list[Run]) -> str:
     """Return the runs as a Markdown table: medians over the seeds, and the worst."""
     lines = [
-        "| family | chains | engine | ratio: median | worst | seconds: median | worst | peak MiB |",
-        "|---|---:|---|---:|---:|---:|---:|---:|",
+        "| family | chains | engine | seeds | ratio: worst | median | seconds: median | worst | CPU: median | worst "
+        "| check | peak MiB |",
+        "|---|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     groups: dict[tuple[str, int, str], list[Run]] = {}
     for run in runs:
@@ -111,14 +117,17 @@ def table(runs: list[Run]) -> str:
     for (label, size, engine), group in groups.items():
         title = ENGINES[engine].title
         if bad := [run.status for run in group if run.status != "lawful"]:
-            lines.append(f"| {label} | {size:,} | {title} | {bad[0]} | | | | |")
+            lines.append(f"| {label} | {size:,} | {title} | {len(group)} | {bad[0]} | | | | | | | |")
             continue
-        seconds = [run.seconds or 0.0 for run in group]
+        seconds, worked = ([getattr(run, name) or 0.0 for run in group] for name in ("seconds", "cpu_seconds"))
         ratios = [run.ratio for run in group if run.ratio is not None]
-        ratio_cells = f"{median_low(ratios)} | {min(ratios)}" if len(ratios) == len(group) else "? | ?"
+        ratio_cells = f"{min(ratios)} | {median_low(ratios)}" if len(ratios) == len(group) else "? | ?"
+        checks = [run.check_seconds for run in group if run.check_seconds is not None]
+        check = f"{max(checks):.2f}" if checks else ""
         peak = max(run.peak_mib or 0 for run in group)
-        cells = f"{ratio_cells} | {median_low(seconds):.2f} | {max(seconds):.2f} | {peak:,}"
-        lines.append(f"| {label} | {size:,} | {title} | {cells} |")
+        cells = " | ".join(f"{median_low(each):.2f} | {max(each):.2f}" for each in (seconds, worked))
+        cells = f"{ratio_cells} | {cells} | {check} | {peak:,}"
+        lines.append(f"| {label} | {size:,} | {title} | {len(group)} | {cells} |")
     return "\n".join(lines) + "\n"
 
 
@@ -153,7 +162,9 @@ def main(arguments: list[str] | None = None) -> int:
     if unknown := set(engines) - ENGINES.keys():
         parser.error(f"no engine {', '.join(sorted(unknown))}: there are {', '.join(ENGINES)}")
     runs: list[Run] = []
-    for label, case in cases:
+    began = time.monotonic()
+    for number, (label, case) in enumerate(cases, start=1):
+        say(f"{number} of {len(cases)}, after {time.monotonic() - began:.0f} s: {case.name}")
         runs += measure(case, label, engines, options.out, options.timeout)
         # After each instance, so that a run that is stopped leaves what it has.
         pl.DataFrame(runs, infer_schema_length=None, orient="row", schema=Run._fields).write_csv(

@@ -1,4 +1,4 @@
-"""What a user might pick to choose which chains settle: four known ways, and ours. Each is a function of the problem.
+"""What a user might pick to choose which chains settle, each a function of the problem: four known ways, and ours.
 
 All are exact and lawful: they move integers, and what a solver proposes in floats is repaired in integers. They know
 accounts only, no credit and no limits. Where amounts need more than 64 bits the same loops run uncompiled.
@@ -9,6 +9,7 @@ window for partial settlement does.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numba
@@ -108,11 +109,11 @@ def mip(problem: Problem) -> Result:
     return _repaired(problem, units, str(solver.getModelStatus()).rpartition(".")[2])
 
 
-def ours(problem: Problem) -> Result:
-    """Trine's own selection, at full effort."""
+def ours(problem: Problem, effort: str = "full") -> Result:
+    """Trine's own selection."""
     from assets.funding.decide import decide
 
-    answer = decide(problem)
+    answer = decide(problem, effort=effort)
     return Result(answer.units, tuple(answer.certificates), answer.path)
 
 
@@ -121,6 +122,7 @@ ENGINES = {
     "bilateral": Engine(bilateral, "bilateral netting, then one by one"),
     "removal": Engine(removal, "removal of the least, then refill"),
     "mip": Engine(mip, "MIP alone (HiGHS)", 2_000),
+    "quick": Engine(partial(ours, effort="quick"), "Trine, --effort quick"),
     "ours": Engine(ours, "Trine"),
 }
 
