@@ -16,9 +16,9 @@ test: $(VENV)/.ready  ## the test suite, with a quick campaign of faults
 faults: $(VENV)/.ready  ## kill it, race for it, stop it, mislead it: the whole short campaign, on both engines
 	$(BIN)/python -m pytest tests/faults -n 2 -q
 
-# Each fault's own N unless N is given; all are run, and the end is an error if one of them found something.
-FAULTS = boundaries kills server races zombies clocks model
-faults-long: $(VENV)/.ready  ## the long campaigns of faults, one after the other (N=1000 SEED=2 choose)
+# Each kind has its own number of times unless N is given; all are run, and the end is an error if one found something.
+FAULTS = boundaries kills power_loss syscalls server races disk_full zombies clocks tamper model same_digests
+faults-long: $(VENV)/.ready  ## the long campaigns of faults, one after the other (N=1000 SEED=2 FAULTS="kills server" choose)
 	@failed=; for fault in $(FAULTS); do echo "$$fault"; \
 	  $(BIN)/python -m tests.faults.$$fault $(N:%=--times=%) $(SEED:%=--seed=%) || failed="$$failed $$fault"; \
 	done; test -z "$$failed" || { echo "found something:$$failed"; exit 1; }

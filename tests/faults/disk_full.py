@@ -1,6 +1,6 @@
 """A full disk: the process says so at the call that did not fit, and goes on from there when there is room again.
 
-Run as `python -m tests.faults.disk_full --sizes 0` for every size, byte by byte and page by page.
+Run as `python -m tests.faults.disk_full --times 0` for every size, byte by byte and page by page.
 """
 
 import argparse
@@ -90,9 +90,10 @@ def _on_a_small_disk(size_bytes: int, data: Path) -> Ended:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Let the disk be full at every size, and judge what is left.")
-    parser.add_argument("--sizes", type=int, default=10, help="0 is every byte of a file and every page of a disk")
+    parser.add_argument("--times", type=int, default=10, help="0 is every byte of a file and every page of a disk")
+    parser.add_argument("--seed", type=int, default=1, help="has no part in it: the cases are spread evenly")
     given = parser.parse_args()
-    files, disks = limit_files((given.sizes + 1) // 2), fill_disks(given.sizes // 2)
+    files, disks = limit_files((given.times + 1) // 2), fill_disks(given.times // 2)
     say(summary("disk full by file size", files.sizes, f"sizes ({files.full} too small)", files.flaws))
     say(summary("disk full by disk size", disks.sizes, f"sizes ({disks.full} too small)", disks.flaws))
     return 1 if files.flaws or disks.flaws else 0

@@ -1,6 +1,6 @@
 """Power loss: every disk that unsynced writes allow is built from a recording, and judged.
 
-Run as `python -m tests.faults.power_loss --states 100000 --seed 1`.
+Run as `python -m tests.faults.power_loss --times 100000 --seed 1`.
 """
 
 import argparse
@@ -123,11 +123,11 @@ def lose_power(states_max: int, seed: int, weaker: tuple[str, ...] = ()) -> tupl
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Lose power at every moment, and judge what is left.")
-    parser.add_argument("--states", type=int, default=500)
+    parser.add_argument("--times", type=int, default=500)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--weaker", action="append", choices=WEAKER, default=[], help="take a guard away")
     given = parser.parse_args()
-    tried, flaws = lose_power(given.states, given.seed, tuple(given.weaker))
+    tried, flaws = lose_power(given.times, given.seed, tuple(given.weaker))
     say(summary("power loss", tried, "states", flaws))
     return 1 if flaws else 0
 

@@ -1,6 +1,6 @@
 """A system call on the data fails, or kills the process: it says so or it goes on, and nothing that it said is gone.
 
-Run as `python -m tests.faults.syscalls --cases 0` for every call in every way.
+Run as `python -m tests.faults.syscalls --times 0` for every call in every way.
 """
 
 import argparse
@@ -107,10 +107,11 @@ def _paths(recording: Recording, data: Path, pid: int) -> set[str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Let system calls fail, and judge what is left.")
-    parser.add_argument("--cases", type=int, default=60, help="0 is every call in every way")
+    parser.add_argument("--times", type=int, default=60, help="0 is every call in every way")
+    parser.add_argument("--seed", type=int, default=1, help="has no part in it: the cases are spread evenly")
     parser.add_argument("--weaker", action="append", choices=WEAKER, default=[], help="take a guard away")
     given = parser.parse_args()
-    tried = fail_calls(given.cases, tuple(given.weaker))
+    tried = fail_calls(given.times, tuple(given.weaker))
     say(summary(f"system calls ({tried.met} faults met)", tried.cases, "cases", tried.flaws))
     return 1 if tried.flaws else 0
 

@@ -1,7 +1,7 @@
 """Tampering: every column of every row, every byte of the log and of its files is changed, and the checker must say where.
 
 The edits are made from SQLAlchemy's metadata, so a column that nothing binds fails by itself. Many independent edits are
-made at once, and each must be named by its own row and column. Long run: `python -m tests.faults.tamper --edits 10000000`.
+made at once, and each must be named by its own row and column. Long run: `python -m tests.faults.tamper --times 10000000`.
 """
 
 import argparse
@@ -60,14 +60,14 @@ def tamper(world: World, edits: int, seed: int, files: int = 6) -> Tally:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--edits", type=int, default=100_000)
+    parser.add_argument("--times", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--url", default="", help="an empty PostgreSQL database; without it SQLite")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         world = build(asked.url or f"sqlite:///{folder / 'records.sqlite'}", folder / "home")
-        tally = tamper(world, asked.edits, asked.seed)
+        tally = tamper(world, asked.times, asked.seed)
         rewritten(world, tally, folder / "rewritten")
     sys.stdout.write(tally.text() + "\n")
     return 1 if tally.unseen else 0
