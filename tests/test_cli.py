@@ -231,7 +231,7 @@ def test_a_disk_or_database_that_fails_has_an_exit_code_of_its_own(source: Path,
         assert "Unusable: DatabaseError" in answer.err
     beside_a_file = Deployment(source / "cycle.toml" / "home").trine("settle", "--input", source)
     assert beside_a_file.exit_code == 6
-    assert "Unusable: NotADirectoryError" in beside_a_file.err
+    assert "Unusable: FileExistsError" in beside_a_file.err
 
 
 def test_reading_a_home_that_is_not_there_makes_none(deployment: Deployment) -> None:

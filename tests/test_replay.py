@@ -93,6 +93,8 @@ def test_a_replay_that_is_kept_is_a_deployment_like_the_one_it_repeats(days: Dep
     assert answer.exit_code == 0, answer.out
     assert f"{NEXT}#1: the same came out again" in answer.out
     told = [Deployment(folder).trine("report", "--json").record for folder in (days.folder, out)]
+    life, again = ([step["state_after"] for step in one.pop("life")] for one in told)
+    assert life == again
     assert told[0] == told[1]
     assert Deployment(out).trine("trace", "SPTX:2026-11-02:F1b", "--json").record == days.trine(
         "trace", "SPTX:2026-11-02:F1b", "--json"

@@ -191,7 +191,9 @@ def test_a_whole_life_of_a_batch_needs_no_more_than_the_app_has(admin: Engine, l
     second = live(store, life, "reserve")
     store.record_approval(second.batch_id, "ann")
     live(store, life)
-    store.compensate(live(store, life).batch_id, "not executed", "ann")
+    third = live(store, life)
+    store.confirm(third.batch_id, dict.fromkeys(life.instructions_of(third), "REJECTED"), "custodian")
+    store.compensate(third.batch_id, "not executed", "ann")
     left = live(store, life_of(NEXT, inputs_digest="2" * 64), "reserve")
     store.abort(left, "the custodian is closed")
     assert store.batch(left.batch_id)["state"] == "ABORTED"

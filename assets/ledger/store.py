@@ -228,8 +228,8 @@ class Store(Database):
                 frozen = connection.execute(select(plans).where(plans.c.batch_id == claim.batch_id)).mappings().first()
                 if frozen is None:
                     raise CycleOutOfOrder(
-                        f"batch {claim.batch_id} was given up before it had a plan ({row['reason']}). Nothing was written. "
-                        "Run the cycle again."
+                        f"batch {claim.batch_id} is {row['state']} and has no plan ({row['reason']}). Nothing was written. Run "
+                        "the cycle again."
                     )
                 if frozen["plan_digest"] != proposal.plan["plan_digest"]:
                     raise BrokenInvariant(

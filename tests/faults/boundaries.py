@@ -74,10 +74,10 @@ def reversed_(store: Store, life: Life) -> Iterator[None]:
         for name in list(STEPS)[: list(STEPS).index("confirm")]:
             STEPS[name](store, claim, life)
             yield
-        one, *_ = life.instructions_of(claim)
-        store.confirm(claim.batch_id, {one: "UNKNOWN"}, "custodian")
+        one, *others = life.instructions_of(claim)
+        store.confirm(claim.batch_id, {one: "REJECTED", **dict.fromkeys(others, "DONE")}, "custodian")
         yield
-        store.compensate(claim.batch_id, "the custodian does not answer", "ann")
+        store.compensate(claim.batch_id, "the custodian refuses", "ann")
     yield
 
 

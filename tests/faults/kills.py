@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from assets.ledger.note import SignerKey
 from assets.partitions import cycle_of
 from pipelines.market import MarketPlan, write_market
 from pipelines.resources import CHECKOUT, home_resource
@@ -37,6 +38,9 @@ def settle(source: Path, home: Path, url: str) -> None:
     """Settle the cycle in this process as `trine settle` does; what it says goes to a file."""
     home.mkdir(parents=True, exist_ok=True)
     os.environ["DAGSTER_HOME"] = str(home / "dagster")
+    os.environ["TRINE_SIGNING_KEY"] = SignerKey(
+        "trine.example/log", bytes(32)
+    ).text()  # One key, so that leaves compare.
     with (home / "said").open("a") as said, contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
         from pipelines.cli import main as trine
 

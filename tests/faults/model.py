@@ -175,8 +175,8 @@ class Machine(RuleBasedStateMachine):
             if batch.state == "CUT":
                 batch.state = "PROPOSED"
                 batch.said = dict.fromkeys(life_in(batch.cycle_id).instructions_of(claim))
-            elif not batch.said:
-                raise Refused(CycleOutOfOrder)  # It was given up before anything was proposed.
+            elif batch.reverses or not batch.said:
+                raise Refused(CycleOutOfOrder)  # It has no plan of its own.
 
         self.step("propose", claim, model)
 
@@ -269,17 +269,24 @@ class Machine(RuleBasedStateMachine):
         batch = self.batches[claim.batch_id]
         self.said(batch, dict.fromkeys(batch.said, "DONE"))
 
+    @rule(claim=claims)
+    def confirm_but_one(self, claim: Claim) -> None:
+        batch = self.batches[claim.batch_id]
+        self.said(batch, {name: "DONE" if place else "REJECTED" for place, name in enumerate(batch.said)})
+
     @rule(target=claims, claim=claims)
     def compensate(self, claim: Claim) -> Any:
         batch = self.batches[claim.batch_id]
 
         def model() -> str:
             last = self.settled()[-1:]
-            if batch.state not in SETTLED - {"FINAL"} or last != [batch]:
+            known = all(outcome in ("DONE", "REJECTED") for outcome in batch.said.values())
+            if batch.state not in SETTLED - {"FINAL"} or last != [batch] or not known:
                 raise Refused(RefusedInput)
             attempts = sum(one.cycle_id == batch.cycle_id for one in self.batches.values())
             name = f"{batch.cycle_id}#{attempts + 1}"
-            said = dict.fromkeys(one.replace(batch.batch_id, name) for one in batch.said)
+            done = [one for one, outcome in batch.said.items() if outcome == "DONE"]
+            said = dict.fromkeys(one.replace(batch.batch_id, name) for one in done)
             new = Batch(name, batch.cycle_id, batch.digest, batch.previous, "COMMITTED", reverses=True, said=said)
             self.batches[name] = new
             batch.state = "COMPENSATED"

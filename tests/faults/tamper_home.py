@@ -71,6 +71,9 @@ def build(url: str, folder: Path) -> World:
     claim = live(store, reversed_)
     said = dict.fromkeys(reversed_.instructions_of(claim), "UNKNOWN")
     store.confirm(claim.batch_id, said, "custodian")
+    store.confirm(
+        claim.batch_id, {name: "REJECTED" if place else "DONE" for place, name in enumerate(said)}, "custodian"
+    )
     store.compensate(claim.batch_id, "the custodian lost it", "ann")
     live(store, reversed_)
     log.publish([SECOND_KEY], world.second_place, store.now())
