@@ -13,8 +13,8 @@ demo: $(VENV)/.ready  ## write a market, settle two cycles through Dagster, prin
 test: $(VENV)/.ready  ## the test suite, with a quick campaign of faults
 	$(BIN)/python -m pytest -n 2 -q -m "not full"
 
-faults: $(VENV)/.ready  ## kill it, race for it, stop it, mislead it: the whole short campaign, on both engines
-	$(BIN)/python -m pytest tests/faults -n 2 -q
+faults: $(VENV)/.ready  ## the campaigns of faults that `make test` leaves out: kills, power loss, a dying server, tampering
+	$(BIN)/python -m pytest tests/faults -n 2 -q -m full
 
 # Each kind has its own number of times unless N is given; all are run, and the end is an error if one found something.
 FAULTS = boundaries kills power_loss syscalls server races disk_full zombies clocks tamper model same_digests

@@ -100,6 +100,8 @@ def _point_onwards(folder: Path, place: Any, batch_id: str, out: Console) -> Non
     out.print(
         f"\nNext:  {trine} trace {account} --home {home}   a settled amount, to its fills"
         f"\n       {trine} report --waiting --home {home}   each chain that waits, and why"
+        f"\n       {trine} verify --home {home}   every record against the signed log"
+        f"\n       {trine} prove {account} --home {home}   a proof to check without Trine"
         f"\n       {home}/quality/index.html   the quality report, in a browser"
         "\n       make dev   the same in Dagster, on http://127.0.0.1:3000",
         markup=False,

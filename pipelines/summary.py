@@ -95,7 +95,7 @@ def gap_lines(gap: dict[str, list[dict[str, Any]]], money: Callable[[str], str])
     """Return where the gap between value and bound comes from: the few accounts and chains that make most of it."""
     idle = [
         f"{money(row['atoms'])} lies idle at {' '.join(filter(None, (row['party'], row['instrument'])))}"
-        + {"ACCOUNT": "", "CUT": f", in whole chains (cut by {row['divisor']})"}.get(row["kind"], f" ({row['kind']})")
+        + {"ACCOUNT": "", "CUT": ", in whole chains"}.get(row["kind"], f" ({row['kind']})")
         for row in gap["idle"]
         if row["kind"] != "FLOOR" and row["atoms"] != "0"
     ]
