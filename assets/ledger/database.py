@@ -270,7 +270,8 @@ def _set_up_sqlite(connection: Any, _: Any) -> None:
 
 def _set_up_postgresql(connection: Any, _: Any) -> None:
     # A process that was stopped within a transaction would keep the lock for ever, and nobody could take over.
-    connection.execute(f"SET idle_in_transaction_session_timeout = {IDLE_SECONDS_MAX * 1000}")
+    name = "'idle_in_transaction_session_timeout'"
+    connection.execute(f"SELECT set_config({name}, '{IDLE_SECONDS_MAX}s', false) WHERE current_setting({name}) = '0'")
     connection.commit()
 
 

@@ -43,7 +43,7 @@ def small_disk(size_bytes: int) -> Iterator[Path]:
 
 def limit_files(sizes_max: int) -> Filled:
     """Live with files that may not grow beyond a size, from nothing to enough; 0 is every byte."""
-    return _fill("file size", sizes_max, range(2**18), _with_short_files)
+    return _fill("file size", sizes_max, range(2**20), _with_short_files)
 
 
 def fill_disks(sizes_max: int) -> Filled:
