@@ -343,6 +343,7 @@ class Machine(RuleBasedStateMachine):
     def step(self, name: str, claim: Claim, model: Callable[[], Any]) -> None:
         life = life_in(self.batches[claim.batch_id].cycle_id)
         self.same(model, lambda: STEPS[name](self.store, claim, life))
+        Machine.walked = self.walked._replace(states=self.walked.states | {self.batches[claim.batch_id].state})
 
     def said(self, batch: Batch, given: dict[str, str]) -> None:
         def model() -> str:
