@@ -79,8 +79,8 @@ def prove(
     leaves = _leaves(log, batch, what, cycle_id)
     if not leaves:
         raise RefusedInput(
-            f"nothing in the log is called {' '.join(what)[:200]}. Expected a chain, PARTICIPANT INSTRUMENT, a posting, an "
-            "instruction or a cycle; `trine report` and `trine trace` name them."
+            f"nothing in the log is called {' '.join(what)[:200]}. Expected a chain that has settled, PARTICIPANT "
+            "INSTRUMENT, a posting, an instruction or a cycle; `trine report` and `trine trace` name them."
         )
     proof = log.prove(leaves[-1].position)
     path = target or Path("-".join(what).replace("/", "_").replace(":", "_") + SUFFIX)
