@@ -101,7 +101,7 @@ def test_a_report_names_the_greatest_first_and_knows_nothing_of_batches_from_bef
     decisions = pl.DataFrame({"chain_id": ["M1", "M2", "M3"], "priority_class": 4, "regret": ["16", "0", "48"]})
     gap = _gap(classes, prices, decisions)
     assert gap_lines(gap, lambda atoms: f"{atoms} USD") == [
-        "200 USD lies idle at gamma BTC, in whole chains (cut by 7)", "10 USD lies idle at alpha USD",
+        "200 USD lies idle at gamma BTC, in whole chains", "10 USD lies idle at alpha USD",
         "3 USD regret of M3", "1 USD regret of M1",
     ]  # fmt: skip
     before = prices.with_columns(idle=pl.lit(None, dtype=pl.String)), decisions.drop("priority_class", "regret")
